@@ -83,7 +83,7 @@ pub use examples::{TrainingExamples, paired_rows};
 #[cfg(feature = "learning")]
 pub use layers::{LayerBuilder, WeightInit, WeightStore};
 #[cfg(feature = "learning")]
-pub use network::{BoundNetwork, Network, NetworkShape};
+pub use network::{BoundNetwork, Network, NetworkShape, NetworkValues};
 #[cfg(feature = "learning")]
 pub use subset::{ItemSubset, views};
 pub use tail::{POOLINGS, PORT_KEYS, encoder_tail, windowed_tail};

@@ -181,6 +181,15 @@ pub struct BoundNetwork {
     input_scale: f32,
 }
 
+/// The values of a network at some rows.
+#[derive(Debug, Clone)]
+pub struct NetworkValues {
+    /// `[rows, output]`.
+    pub output: Value,
+    /// The hidden units before their activation, `[rows, hidden]`; `None` in a network without them.
+    pub hidden: Option<Value>,
+}
+
 impl BoundNetwork {
     /// The map that multiplies its input by `scale`.
     pub fn scaling(scale: f32) -> Self {
@@ -199,36 +208,41 @@ impl BoundNetwork {
 
     /// The output for rows `[batch, input]`; `mask [batch, hidden]` multiplies the hidden units (dropout).
     pub fn forward(&self, b: &mut Builder, x: &Value, mask: Option<&Value>) -> Value {
-        let x = self.scaled(b, x);
-        let [start, delta, rest @ ..] = self.weights.as_slice() else { return x };
-        let linear = b.add(start, delta);
-        let linear = b.matmul(&x, &linear);
-        let [inner, inner_bias, outer, outer_bias] = rest else { return linear };
-        let hidden = b.linear(&x, inner, Some(inner_bias));
-        let hidden = b.gelu(&hidden);
-        let hidden = mask.map_or(hidden.clone(), |mask| b.mul(&hidden, mask));
-        let more = b.linear(&hidden, outer, Some(outer_bias));
-        b.add(&linear, &more)
+        self.evaluate(b, x, mask).output
     }
 
-    /// The derivative of the output at rows `x` along `direction`, both `[batch, input]`: a Jacobian-vector
-    /// product for each row, `[batch, output]`.
-    pub fn directional(&self, b: &mut Builder, x: &Value, direction: &Value) -> Value {
-        let [x, direction] = [x, direction].map(|rows| self.scaled(b, rows));
+    /// [`BoundNetwork::forward`] with the values that its derivative reads.
+    pub fn evaluate(&self, b: &mut Builder, x: &Value, mask: Option<&Value>) -> NetworkValues {
+        let x = self.scaled(b, x);
+        let linear_only = |output| NetworkValues { output, hidden: None };
+        let [start, delta, rest @ ..] = self.weights.as_slice() else { return linear_only(x) };
+        let linear = b.add(start, delta);
+        let linear = b.matmul(&x, &linear);
+        let [inner, inner_bias, outer, outer_bias] = rest else { return linear_only(linear) };
+        let hidden = b.linear(&x, inner, Some(inner_bias));
+        let active = b.gelu(&hidden);
+        let active = mask.map_or(active.clone(), |mask| b.mul(&active, mask));
+        let more = b.linear(&active, outer, Some(outer_bias));
+        NetworkValues { output: b.add(&linear, &more), hidden: Some(hidden) }
+    }
+
+    /// The derivative of the output along `direction [batch, input]`, at the rows where the network has these
+    /// values: a Jacobian-vector product for each row, `[batch, output]`.
+    pub fn directional(&self, b: &mut Builder, values: &NetworkValues, direction: &Value) -> Value {
+        let direction = self.scaled(b, direction);
         let [start, delta, rest @ ..] = self.weights.as_slice() else { return direction };
         let linear = b.add(start, delta);
         let linear = b.matmul(&direction, &linear);
-        let [inner, inner_bias, outer, _] = rest else { return linear };
-        let hidden = b.linear(&x, inner, Some(inner_bias));
+        let ([inner, _, outer, _], Some(hidden)) = (rest, &values.hidden) else { return linear };
         // gelu'(h) = Phi(h) + h phi(h)
-        let scaled = b.mul_scalar(&hidden, std::f32::consts::FRAC_1_SQRT_2);
+        let scaled = b.mul_scalar(hidden, std::f32::consts::FRAC_1_SQRT_2);
         let erf = b.erf(&scaled);
         let distribution = b.add_scalar(&erf, 1.0);
         let distribution = b.mul_scalar(&distribution, 0.5);
         let squares = b.mul(&scaled, &scaled);
         let squares = b.neg(&squares);
         let density = b.exp(&squares);
-        let density = b.mul(&density, &hidden);
+        let density = b.mul(&density, hidden);
         let density = b.mul_scalar(&density, (2.0 * std::f32::consts::PI).sqrt().recip());
         let slope = b.add(&distribution, &density);
         let tangent = b.matmul(&direction, inner);

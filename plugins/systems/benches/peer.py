@@ -2,9 +2,9 @@
 
     python plugins/systems/benches/peer.py --system geometric --inputs 384,288 --width 96 [--compile 1]
 
-Residual networks (S + D) x + W2 gelu(W1 x + b1) + b2 with dropout and noise on their inputs, AdamW (fused). The
-transport plans take 60 scaling steps on the first 256 examples of a batch without gradient, as the envelope theorem
-allows. Prints one line of JSON with the median milliseconds of a step.
+Residual networks (S + D) x + W2 gelu(W1 x + b1) + b2, into a shared space with dropout and noise on their inputs, AdamW
+(fused). The transport plans take 60 scaling steps on the first 256 examples of a batch without gradient, as the envelope
+theorem allows. Prints one line of JSON with the median milliseconds of a step.
 """
 
 import argparse
@@ -29,7 +29,7 @@ asked = words.parse_args()
 torch.set_num_threads(asked.threads)
 torch.manual_seed(0)
 COLUMNS = [int(one) for one in asked.inputs.split(",")]
-SCALING_STEPS, SHARE, DROPOUT, NOISE, MARGIN = 60, 0.05, 0.3, 0.3, 0.5
+SCALING_STEPS, SHARE, DROPOUT, NOISE, MARGIN = 60, 0.05, 0.3, 0.3, 0.7
 
 
 class Residual(torch.nn.Module):
@@ -40,13 +40,17 @@ class Residual(torch.nn.Module):
         self.first = torch.nn.Linear(columns, asked.hidden)
         self.second = torch.nn.Linear(asked.hidden, width)
 
-    def forward(self, x, dropout=0.0):
-        hidden = F.dropout(F.gelu(self.first(x)), dropout, dropout > 0)
-        return x @ (self.start + self.delta) + self.second(hidden)
-
-    def directional(self, x, direction):
-        """The derivative along a direction, by the rule of the product."""
+    def evaluate(self, x, dropout=0.0):
+        """The output, and the hidden units before their activation."""
         inner = self.first(x)
+        hidden = F.dropout(F.gelu(inner), dropout, dropout > 0)
+        return x @ (self.start + self.delta) + self.second(hidden), inner
+
+    def forward(self, x, dropout=0.0):
+        return self.evaluate(x, dropout)[0]
+
+    def directional(self, inner, direction):
+        """The derivative along a direction where the hidden units are `inner`, by the rule of the product."""
         normal = torch.exp(-0.5 * inner * inner) * 0.3989422804014327
         slope = 0.5 * (1 + torch.erf(inner * 0.7071067811865476)) + inner * normal
         return direction @ (self.start + self.delta) + (slope * (direction @ self.first.weight.T)) @ self.second.weight.T
@@ -112,29 +116,53 @@ class Heads(torch.nn.Module):
         return paired + 0.1 * divergence + 0.1 * sum(errors)
 
 
+def unit(x):
+    return F.normalize(x, dim=1)
+
+
+def signs(rows):
+    return torch.randint(0, 2, rows.shape) * 2.0 - 1
+
+
 class Translators(torch.nn.Module):
-    """`geometry-warping`: a map onto the second modality and one back."""
+    """`geometry-warping`: a map onto the sphere of the second modality, whose radius is the root of its columns, and one
+    back. Round trips start at even rows from the first modality and at odd rows from the second; the other terms are on
+    the first examples.
+    """
 
     def __init__(self):
         super().__init__()
         self.there, self.back = Residual(*COLUMNS), Residual(*reversed(COLUMNS))
+        self.register_buffer("different", 1 - torch.eye(asked.compared))
 
     def forward(self, items):
-        x, y = items
-        forth, home = self.there(noisy(x), DROPOUT), self.back(noisy(y), DROPOUT)
-        count = asked.compared
+        x, w = items[0], COLUMNS[1] ** 0.5 * unit(items[1])
+        return self.local(x[: asked.compared], w[: asked.compared]) + self.cycle(x[::2], w[1::2])
+
+    def on_sphere(self, x):
+        return COLUMNS[1] ** 0.5 * unit(self.there(x))
+
+    def cycle(self, x, w):
+        errors = ((self.back(self.on_sphere(x)) - x) ** 2).mean() + ((self.on_sphere(self.back(w)) - w) ** 2).mean()
+        return errors / 2
+
+    def local(self, x, w):
+        """The regression on the plan, injectivity and smoothness."""
+        (out, inner), (home, inner_back) = self.there.evaluate(x), self.back.evaluate(w)
+        image, radius = unit(out), COLUMNS[1] ** 0.5
         with torch.no_grad():
-            cost = squared(F.normalize(x[:count] @ self.there.start, dim=1), F.normalize(y[:count], dim=1))
-            matched = plan(cost, epsilon_of(cost)) * count
-        loss = ((forth[:count] - matched @ y[:count]) ** 2).mean() + ((home[:count] - matched.T @ x[:count]) ** 2).mean()
-        loss = loss + ((self.back(forth) - x) ** 2).mean() + ((self.there(home) - y) ** 2).mean()
-        for images in (forth[:count], home[:count]):
-            distances = squared(images, images).clamp_min(1e-12).sqrt()
-            loss = loss + 0.1 * (MARGIN - distances).clamp_min(0).mean()
-        for net, items in ((self.there, x[:count]), (self.back, y[:count])):
-            signs = torch.randint(0, 2, items.shape) * 2.0 - 1
-            loss = loss + 1e-3 * (net.directional(items, signs) ** 2).mean()
-        return loss
+            cost = squared(unit(x @ self.there.start), unit(w))
+            matched = plan(cost, epsilon_of(cost))
+            there = matched @ w / matched.sum(1, keepdim=True)
+            back = matched.T @ x / matched.sum(0)[:, None]
+        loss = (((radius * image - there) ** 2).mean() + ((home - back) ** 2).mean()) / 2
+        for images in (image, home / COLUMNS[0] ** 0.5):
+            distances = squared(images, images).clamp_min(1e-10).sqrt()
+            loss = loss + 0.05 * (self.different * (MARGIN - distances).clamp_min(0)).mean()
+        tangent = self.there.directional(inner, signs(x))
+        length = (out * out).sum(1)
+        across = ((tangent * tangent).sum(1) - (out * tangent).sum(1) ** 2 / length) / length
+        return loss + 5e-4 * (across.mean() + (self.back.directional(inner_back, signs(w)) ** 2).mean())
 
 
 model = Translators() if asked.system == "geometry-warping" else Heads()

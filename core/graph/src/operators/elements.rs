@@ -99,6 +99,11 @@ impl Range {
         let step = self.step.saturating_abs();
         (start, distance.max(0) / step + i64::from(distance.max(0) % step != 0), self.step)
     }
+
+    /// The start, the end and the step.
+    pub(super) fn bounds(self) -> [i64; 3] {
+        [self.start, self.end, self.step]
+    }
 }
 
 /// The axes that a `Slice` cuts, with their bounds where these are known.

@@ -92,9 +92,10 @@ fn top_k_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Leng
 fn slice_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
     let mut dims = facts.input_dims(node, 0)?;
     for (axis, range) in slices(facts, node, dims.len())? {
-        dims[axis] = match dims[axis].fixed().zip(range) {
-            Some((length, range)) => Length::Fixed(range.within(length).1),
-            None => facts.fresh(),
+        dims[axis] = match (dims[axis], range) {
+            (Length::Fixed(length), Some(range)) => Length::Fixed(range.within(length).1),
+            (symbol, Some(range)) => facts.cut(symbol, range.bounds()),
+            _ => facts.fresh(),
         };
     }
     Some(dims)

@@ -84,8 +84,11 @@ fn input_elements_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option
     facts.input_elements(node, 0)
 }
 
-fn range_shape(facts: &mut Facts, _: &NodeProto, _: usize) -> Option<Vec<Length>> {
-    Some(vec![facts.fresh()])
+/// The numbers from 0 to below a length are as many as that length says.
+fn range_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
+    let one = |input: usize| facts.input_elements(node, input)?.first().copied();
+    let counted = one(0) == Some(Length::Fixed(0)) && one(2) == Some(Length::Fixed(1));
+    Some(vec![one(1).filter(|_| counted).unwrap_or_else(|| facts.fresh())])
 }
 
 fn shape_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {

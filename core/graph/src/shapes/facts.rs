@@ -7,7 +7,7 @@ use onnx_protobuf::{NodeProto, TensorProto};
 use crate::{DType, Dim, walk::attribute, weight};
 
 /// The length of an axis, or one element of a small integer tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Length {
     /// A known number.
     Fixed(i64),
@@ -33,6 +33,8 @@ pub(crate) struct Facts {
     /// The elements of small weights of type f32, such as the scales of `Resize`.
     floats: HashMap<String, Vec<f32>>,
     symbols: HashMap<String, u32>,
+    /// The symbols of cut axes, by the uncut length and the start, end and step of the cut.
+    cuts: HashMap<(Length, [i64; 3]), Length>,
     last_symbol: u32,
 }
 
@@ -107,6 +109,17 @@ impl Facts {
     pub(crate) fn fresh(&mut self) -> Length {
         self.last_symbol += 1;
         Length::Symbol(self.last_symbol)
+    }
+
+    /// The symbol of an axis of this length after a cut with this start, end and step; the same for equal
+    /// cuts of equal lengths.
+    pub(crate) fn cut(&mut self, length: Length, bounds: [i64; 3]) -> Length {
+        if let Some(cut) = self.cuts.get(&(length, bounds)) {
+            return *cut;
+        }
+        let fresh = self.fresh();
+        self.cuts.insert((length, bounds), fresh);
+        fresh
     }
 
     /// The length of a port's axis.

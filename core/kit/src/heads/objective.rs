@@ -17,7 +17,7 @@ use chiasm_plugin::{Error, Result};
 use super::model::{HeadMember, TINY};
 use super::parameters::HeadParameters;
 use crate::network::{BoundNetwork, Network};
-use crate::terms::{self, TermBatch, TermNetwork, plus};
+use crate::terms::{self, TermBatch, TermNetwork, first_rows, plus};
 use crate::{BatchMask, NetworkShape};
 
 /// Terms that compare items by their scores, and trained scalars.
@@ -61,17 +61,20 @@ struct MappedItems {
 }
 
 impl MappedItems {
-    /// The map of each modality, with these images.
-    fn networks(&self, images: &[Value]) -> Vec<TermNetwork> {
-        let network = |modality: usize| TermNetwork {
-            modality,
-            network: self.maps[modality].clone(),
-            source: self.source[modality].clone(),
-            images: images[modality].clone(),
-            unit: true,
-            direction: self.directions[modality].clone(),
+    /// The map of each modality, with these images, on the first `count` examples.
+    fn networks(&self, b: &mut Builder, images: &[Value], count: usize) -> Vec<TermNetwork> {
+        let mut network = |modality: usize| {
+            let source = first_rows(b, &self.source[modality], count);
+            TermNetwork {
+                modality,
+                values: self.maps[modality].evaluate(b, &source, None),
+                network: self.maps[modality].clone(),
+                images: first_rows(b, &images[modality], count),
+                unit: true,
+                direction: self.directions[modality].as_ref().map(|signs| first_rows(b, signs, count)),
+            }
         };
-        (0..self.maps.len()).map(network).collect()
+        (0..self.maps.len()).map(&mut network).collect()
     }
 }
 
@@ -103,7 +106,10 @@ impl HeadObjective {
             member.networks().flat_map(Network::trainable).map(str::to_owned).collect();
         let [log_tau, bias] = self.scalars(&mut b, parameters, &mut trainable);
         let width = member.maps[0].shape().output;
-        let [trained, clean] = [&mapped.trained, &mapped.clean].map(|images| mapped.networks(images));
+        let count = parameters.settings.structure_rows;
+        let [trained, clean] =
+            [&mapped.trained, &mapped.clean].map(|images| mapped.networks(&mut b, images, count));
+        let start: Vec<Value> = mapped.start.iter().map(|rows| first_rows(&mut b, rows, count)).collect();
         let batch = |values, networks, mask, width| TermBatch {
             pairs: &self.pairs,
             anchor: self.anchor,
@@ -111,7 +117,8 @@ impl HeadObjective {
             labels: labels.as_ref(),
             source: &mapped.source,
             mapped: values,
-            start: &mapped.start,
+            maps_parts: false,
+            start: &start,
             networks,
             maps: &mapped.maps,
             decoders: &mapped.decoders,

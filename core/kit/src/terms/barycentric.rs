@@ -11,8 +11,9 @@
 
 use chiasm_plugin::graph::{Builder, Value};
 
+use super::batch::BatchPart;
 use super::sinkhorn::{epsilon, plan};
-use super::{TermBatch, average, first_rows, inner, mean_square, squared_distances};
+use super::{TermBatch, average, inner, mean_square, squared_distances};
 
 /// Below this the mass of a row counts as this.
 const TINY: f32 = 1e-30;
@@ -20,22 +21,20 @@ const TINY: f32 = 1e-30;
 /// The mean over the pairs of modalities and both directions.
 pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
     batch.mean_over_pairs(b, |b, pair| {
-        let rows = batch.rows(b, batch.start, pair);
+        let rows = batch.start_rows(b, pair);
         let cost = squared_distances(b, &rows.items[0], &rows.items[1]);
         let scale = epsilon(b, &cost, rows.own.each_ref(), batch.settings.epsilon);
         let there = plan(b, &cost, rows.own.each_ref(), &scale).plan;
         let back = b.transpose(&there, &[1, 0]);
         let both = [(there, [0, 1]), (back, [1, 0])].map(|(plan, [from, to])| {
             let (own, other) = (pair[from], pair[to]);
-            let count = batch.settings.structure_rows;
-            let items = first_rows(b, &batch.source[other], count);
+            let items = batch.part(b, &batch.source[other], BatchPart::Structure);
             let targets = b.matmul(&plan, &items);
             let mass = b.reduce_sum(&plan, &[1], true);
             let mass = b.max_scalar(&mass, TINY);
             let targets = b.div(&targets, &mass);
-            // Round trips carry all rows, so that this costs nothing more.
-            let carried = batch.decoders[other].forward(b, &batch.mapped[own], None);
-            let translated = first_rows(b, &carried, count);
+            let mapped = batch.mapped_part(b, own, BatchPart::Structure);
+            let translated = batch.decoders[other].forward(b, &mapped, None);
             let errors = mean_square(b, &translated, &targets);
             inner(b, &errors, &rows.own[from])
         });

@@ -2,9 +2,12 @@
 
 use chiasm_plugin::graph::{Builder, DType, Value};
 
-use super::{TermSettings, average, first_along, first_rows, mean, normalised, outer};
+use super::{TermSettings, average, first_along, first_rows, inner, mean, normalised, outer, weighted_mean};
 use crate::batch_mask::{BatchMask, PairMask};
-use crate::network::BoundNetwork;
+use crate::network::{BoundNetwork, NetworkValues};
+
+/// Below this length a mapped item counts as zero.
+const TINY: f32 = 1e-12;
 
 /// The values of a mini-batch that terms read. Lists have an entry for each modality.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +24,12 @@ pub struct TermBatch<'a> {
     pub source: &'a [Value],
     /// Unit vectors after the map, `[batch, width]`.
     pub mapped: &'a [Value],
-    /// Unit vectors after the closed form that the map starts from, `[batch, width]`.
+    /// Whether terms on a part of the batch evaluate the maps at the coordinates of that part instead of
+    /// reading `mapped`. That is faster if no term reads all of `mapped`, and the same if the maps get
+    /// neither noise nor dropout.
+    pub maps_parts: bool,
+    /// Unit vectors after the closed form that the map starts from, of the first `structure_rows` examples,
+    /// `[n, width]`.
     pub start: &'a [Value],
     /// The maps that `injectivity` and `smoothness` concern.
     pub networks: &'a [TermNetwork],
@@ -39,21 +47,34 @@ pub struct TermBatch<'a> {
     pub settings: TermSettings,
 }
 
-/// A map whose images keep a distance and whose Jacobians are small.
+/// A map whose images keep a distance and whose Jacobians are small, with its values for the first
+/// `structure_rows` examples.
 #[derive(Debug, Clone)]
 pub struct TermNetwork {
     /// The modality whose items it maps.
     pub modality: usize,
     /// The map.
     pub network: BoundNetwork,
-    /// Its inputs, `[batch, r]`.
-    pub source: Value,
-    /// Its images, of mean length one, `[batch, width]`.
+    /// Its values without noise and dropout.
+    pub values: NetworkValues,
+    /// Its images, of mean length one, `[n, width]`.
     pub images: Value,
     /// Whether the outputs of the map are brought to length one.
     pub unit: bool,
-    /// Random signs, `[batch, r]`; `None` without `smoothness`.
+    /// Random signs, `[n, r]`; `None` without `smoothness`.
     pub direction: Option<Value>,
+}
+
+/// A part of a batch, whose order is random.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum BatchPart {
+    /// The first `structure_rows` examples.
+    Structure,
+    /// The examples at even places, or those at odd places.
+    Half {
+        /// Which of the two.
+        odd: bool,
+    },
 }
 
 /// Rows of a batch that a term over all pairs of items compares, `n` of them.
@@ -119,6 +140,39 @@ impl TermBatch<'_> {
         }
     }
 
+    /// The examples of a part of the batch.
+    pub(super) fn part(&self, b: &mut Builder, x: &Value, part: BatchPart) -> Value {
+        match part {
+            BatchPart::Structure => first_rows(b, x, self.settings.structure_rows),
+            BatchPart::Half { odd } => {
+                let start = b.ints("start", &[i64::from(odd)]);
+                let [end, axis, step] = [i64::MAX, 0, 2].map(|bound| b.ints("bound", &[bound]));
+                b.op("Slice", &[x, &start, &end, &axis, &step], &[])
+            }
+        }
+    }
+
+    /// The unit vectors after the map of a modality, for a part of the batch.
+    pub(super) fn mapped_part(&self, b: &mut Builder, modality: usize, part: BatchPart) -> Value {
+        if !self.maps_parts {
+            return self.part(b, &self.mapped[modality], part);
+        }
+        let rows = self.part(b, &self.source[modality], part);
+        let output = self.maps[modality].forward(b, &rows, None);
+        b.l2_normalise(&output, -1, TINY)
+    }
+
+    /// The mean of `x` over the examples of a part that hold a modality; 0 if there are none.
+    pub(super) fn mean_of_part(&self, b: &mut Builder, x: &Value, modality: usize, part: BatchPart) -> Value {
+        let Some(mask) = self.mask else {
+            let weights = equal_weights(b, x);
+            return inner(b, x, &weights);
+        };
+        let weights = b.mul(&mask.weights, &mask.present[modality]);
+        let weights = self.part(b, &weights, part);
+        weighted_mean(b, x, &weights)
+    }
+
     /// The mask of two modalities.
     pub(super) fn pair_mask(&self, b: &mut Builder, pair: [usize; 2]) -> Option<PairMask> {
         self.mask.map(|mask| mask.pair(b, pair))
@@ -139,14 +193,34 @@ impl TermBatch<'_> {
         self.compared_rows(b, *values, [modality; N])
     }
 
+    /// The first `structure_rows` examples of two modalities, with their vectors after the closed form.
+    pub(super) fn start_rows(&self, b: &mut Builder, pair: [usize; 2]) -> RowPair {
+        self.weighted(b, pair.map(|modality| self.start[modality].clone()), pair)
+    }
+
+    /// The first `structure_rows` examples of the modality of a map, with the map's images.
+    pub(super) fn network_rows(&self, b: &mut Builder, map: &TermNetwork) -> RowPair<1> {
+        self.weighted(b, [map.images.clone()], [map.modality])
+    }
+
     fn compared_rows<const N: usize>(
         &self,
         b: &mut Builder,
         values: [&Value; N],
         modalities: [usize; N],
     ) -> RowPair<N> {
+        let items = values.map(|value| self.part(b, value, BatchPart::Structure));
+        self.weighted(b, items, modalities)
+    }
+
+    /// The first `structure_rows` examples, given their vectors.
+    fn weighted<const N: usize>(
+        &self,
+        b: &mut Builder,
+        items: [Value; N],
+        modalities: [usize; N],
+    ) -> RowPair<N> {
         let count = self.settings.structure_rows;
-        let items = values.map(|value| first_rows(b, value, count));
         let Some(mask) = self.mask else {
             let weights = equal_weights(b, &items[0]);
             let own = modalities.map(|_| weights.clone());

@@ -3,9 +3,14 @@
 //! `mean_i |g_a(f_b(g_b(f_a(u_i)))) - u_i|²`, per coordinate, the mean over ordered pairs of modalities, with
 //! maps f into the shared space and decoders g out of it: `g_b f_a` carries an item of a to modality b. It is
 //! L_cycle of Neural Geometry Warping (section 2.3) for any number of modalities.
+//!
+//! A round trip evaluates three or four networks, so each example of a batch makes one of the two of a pair:
+//! the examples at even places start from the first modality and those at odd places from the second. The
+//! order of a batch is random, so that this estimates the means over all examples without bias.
 
 use chiasm_plugin::graph::{Builder, Value};
 
+use super::batch::BatchPart;
 use super::{TermBatch, average, mean_square};
 
 /// Below this length a row counts as zero.
@@ -14,13 +19,16 @@ const TINY: f32 = 1e-12;
 /// The mean over the pairs of modalities and both directions.
 pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
     batch.mean_over_pairs(b, |b, [first, second]| {
-        let both = [[first, second], [second, first]].map(|[own, other]| {
-            let carried = batch.decoders[other].forward(b, &batch.mapped[own], None);
+        let both = [([first, second], false), ([second, first], true)].map(|([own, other], odd)| {
+            let part = BatchPart::Half { odd };
+            let mapped = batch.mapped_part(b, own, part);
+            let carried = batch.decoders[other].forward(b, &mapped, None);
             let mapped = batch.maps[other].forward(b, &carried, None);
             let mapped = b.l2_normalise(&mapped, -1, TINY);
             let back = batch.decoders[own].forward(b, &mapped, None);
-            let errors = mean_square(b, &back, &batch.source[own]);
-            batch.mean_of_modality(b, &errors, own)
+            let source = batch.part(b, &batch.source[own], part);
+            let errors = mean_square(b, &back, &source);
+            batch.mean_of_part(b, &errors, own, part)
         });
         average(b, &both)
     })

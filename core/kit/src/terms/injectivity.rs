@@ -12,7 +12,7 @@ pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
     #[expect(clippy::cast_possible_truncation, reason = "the graph computes in 32 bits")]
     let margin = batch.settings.margin as f32;
     batch.mean_over_networks(b, |b, map| {
-        let rows = batch.modality_rows(b, &[&map.images], map.modality);
+        let rows = batch.network_rows(b, map);
         let squares = squared_distances(b, &rows.items[0], &rows.items[0]);
         let distances = roots(b, &squares);
         let short = b.neg(&distances);

@@ -25,7 +25,8 @@
 //! | `injectivity` | images keep a distance | count |
 //! | `smoothness` | small Jacobians | count |
 //!
-//! Terms that compare all pairs of items do so on the first `structure_rows` examples of the shuffled batch.
+//! Terms that compare all pairs of items do so on the first `structure_rows` examples of the shuffled batch,
+//! and an example of it makes one of the two round trips of `cycle`.
 //!
 //! ```
 //! use chiasm_kit::terms::{mean, infonce};
@@ -67,17 +68,18 @@ mod translation;
 mod transport;
 mod weights;
 
-pub(crate) use arithmetic::weighted_mean;
 pub use arithmetic::{average, mean, plus};
 use arithmetic::{
-    first_along, first_rows, inner, mean_of_squares, mean_square, normalised, outer, products, roots,
-    row_dots, row_sums, squared_distances, total,
+    first_along, inner, mean_of_squares, mean_square, normalised, outer, products, roots, row_dots, row_sums,
+    squared_distances, total,
 };
+pub(crate) use arithmetic::{first_rows, weighted_mean};
 pub use batch::{RowPair, TermBatch, TermNetwork};
 pub use infonce::infonce;
 pub use paired_mse::paired_mse;
 pub use settings::TermSettings;
 pub use siglip::siglip;
+pub(crate) use weights::read_parts_only;
 pub use weights::{TermWeights, term};
 
 use crate::batch_mask::PairMask;

@@ -19,7 +19,7 @@ const TINY: f32 = 1e-30;
 /// The mean over the pairs of modalities.
 pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
     batch.mean_over_pairs(b, |b, pair| {
-        let teacher = batch.rows(b, batch.start, pair);
+        let teacher = batch.start_rows(b, pair);
         let cost = squared_distances(b, &teacher.items[0], &teacher.items[1]);
         let scale = epsilon(b, &cost, teacher.own.each_ref(), batch.settings.epsilon);
         let Plan { plan: taught, .. } = plan(b, &cost, teacher.own.each_ref(), &scale);

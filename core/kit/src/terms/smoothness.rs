@@ -17,12 +17,10 @@ const TINY: f32 = 1e-12;
 pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
     batch.mean_over_networks(b, |b, map| {
         let Some(direction) = &map.direction else { return b.scalar(0.0) };
-        let rows = batch.modality_rows(b, &[&map.source, direction], map.modality);
-        let [source, direction] = &rows.items;
-        let tangent = map.network.directional(b, source, direction);
+        let rows = batch.network_rows(b, map);
+        let tangent = map.network.directional(b, &map.values, direction);
         let squares = if map.unit {
-            let output = map.network.forward(b, source, None);
-            of_unit_vectors(b, &output, &tangent)
+            of_unit_vectors(b, &map.values.output, &tangent)
         } else {
             mean_of_squares(b, &tangent)
         };

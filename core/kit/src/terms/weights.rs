@@ -94,6 +94,14 @@ terms! {
     smoothness: smoothness::term;
 }
 
+/// The terms that read a part of a batch only.
+const ON_PARTS: [&str; 4] = ["barycentric", "cycle", "injectivity", "smoothness"];
+
+/// Whether all of these terms read a part of a batch only, so that maps need not be evaluated on the rest.
+pub(crate) fn read_parts_only<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {
+    names.all(|name| ON_PARTS.contains(&name))
+}
+
 impl TermWeights {
     /// Whether a term needs decoders.
     pub fn needs_decoders(&self) -> bool {

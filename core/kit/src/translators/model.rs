@@ -5,7 +5,7 @@ use chiasm_plugin::graph::{Builder, DType, Dim, Tensor, Value};
 use chiasm_plugin::ndarray::Array2;
 use chiasm_plugin::objective::{NoiseDistribution, Objective};
 
-use crate::terms::{self, TermBatch, TermNetwork, TermSettings, plus};
+use crate::terms::{self, TermBatch, TermNetwork, TermSettings, first_rows, plus, read_parts_only};
 use crate::{BatchMask, BoundNetwork, Network};
 
 /// The batch ports: coordinates of the modality and of the reference.
@@ -74,18 +74,17 @@ impl TranslatorNetworks {
         };
         let mask = if of.masked { Some(BatchMask::new(&mut b, &PORTS)?) } else { None };
         let [there, back] = self.maps.each_ref().map(|map| map.bind(&mut b));
-        let decoder = back.with_input_scale(root(q));
         let unit_v = b.l2_normalise(&v, -1, TINY);
         let w = b.mul_scalar(&unit_v, root(q));
-        let mapped = [there.forward(&mut b, &u, None), there.start(&mut b, &u)];
-        let [image, start] = mapped.map(|rows| b.l2_normalise(&rows, -1, TINY));
-        let back_w = back.forward(&mut b, &w, None);
-        let back_image = b.mul_scalar(&back_w, root(r).recip());
-        let [direction, direction_back] = directions.clone();
-        let networks = [
-            network(0, &there, &u, &image, direction),
-            network(REFERENCE, &back, &w, &back_image, direction_back),
-        ];
+        let image = there.forward(&mut b, &u, None);
+        let image = b.l2_normalise(&image, -1, TINY);
+        let count = of.settings.structure_rows;
+        let [some_u, some_w] = [&u, &w].map(|rows| first_rows(&mut b, rows, count));
+        let some_w = b.l2_normalise(&some_w, -1, TINY);
+        let start = there.start(&mut b, &some_u);
+        let start = b.l2_normalise(&start, -1, TINY);
+        let signs = directions.each_ref().map(|all| all.as_ref().map(|all| first_rows(&mut b, all, count)));
+        let networks = term_networks(&mut b, [&there, &back], [&some_u, &some_w], [r, q], signs);
         #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
         let scalars = [of.tau.ln() as f32, -(of.batch as f64).ln() as f32];
         let [log_tau, bias] = scalars.map(|value| b.scalar(value));
@@ -95,11 +94,13 @@ impl TranslatorNetworks {
             mask: mask.as_ref(),
             labels: None,
             source: &[u, w],
-            mapped: &[image, unit_v.clone()],
-            start: &[start, unit_v],
+            mapped: &[image, unit_v],
+            // Parts that overlap are evaluated twice, which costs no more than the whole batch up to here.
+            maps_parts: 2 * count <= of.batch && read_parts_only(of.terms.iter().map(|(name, _)| *name)),
+            start: &[start, some_w],
             networks: &networks,
             maps: &[there, BoundNetwork::scaling(1.0)],
-            decoders: &[decoder, BoundNetwork::scaling(root(q))],
+            decoders: &[back.with_input_scale(root(q)), BoundNetwork::scaling(root(q))],
             width: q,
             log_tau: &log_tau,
             bias: &bias,
@@ -121,15 +122,28 @@ impl TranslatorNetworks {
     }
 }
 
-fn network(
-    modality: usize,
-    network: &BoundNetwork,
-    source: &Value,
-    images: &Value,
-    direction: Option<Value>,
-) -> TermNetwork {
-    let (source, images) = (source.clone(), images.clone());
+/// The networks for `injectivity` and `smoothness`, at some unit rows of the reference and coordinates of the
+/// modality, which have `widths` columns. The values are written as [`TermBatch`] writes those of a part, so
+/// that equal ones are computed once.
+fn term_networks(
+    b: &mut Builder,
+    [there, back]: [&BoundNetwork; 2],
+    [coordinates, unit]: [&Value; 2],
+    [r, q]: [usize; 2],
+    [direction, direction_back]: [Option<Value>; 2],
+) -> [TermNetwork; 2] {
+    let own = there.evaluate(b, coordinates, None);
+    let other = back.with_input_scale(root(q)).evaluate(b, unit, None);
     // the modality's map ends on the sphere
-    let unit = modality != REFERENCE;
-    TermNetwork { modality, network: network.clone(), source, images, unit, direction }
+    let image = b.l2_normalise(&own.output, -1, TINY);
+    let image_back = b.mul_scalar(&other.output, root(r).recip());
+    let network = |modality, network: &BoundNetwork, values, images, direction| TermNetwork {
+        modality,
+        network: network.clone(),
+        values,
+        images,
+        unit: modality != REFERENCE,
+        direction,
+    };
+    [network(0, there, own, image, direction), network(REFERENCE, back, other, image_back, direction_back)]
 }

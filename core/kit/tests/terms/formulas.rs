@@ -302,12 +302,15 @@ fn reconstruction(case: &Case) -> f64 {
         .sum()
 }
 
+/// Rows at even places start from the first modality, those at odd places from the second.
 fn cycle(case: &Case) -> f64 {
     let [maps, decoders] = case.networks();
     let one = |own: usize, other: usize| {
-        let carried = forward(&decoders[other], &case.mapped[own]);
+        let places: Vec<usize> = (own..case.source[own].nrows()).step_by(2).collect();
+        let [mapped, source] = [&case.mapped, &case.source].map(|rows| rows[own].select(Axis(0), &places));
+        let carried = forward(&decoders[other], &mapped);
         let mapped = crate::harness::unit(forward(&maps[other], &carried));
-        let difference = forward(&decoders[own], &mapped) - &case.source[own];
+        let difference = forward(&decoders[own], &mapped) - &source;
         difference.mapv(|x| x * x).mean().unwrap()
     };
     (one(0, 1) + one(1, 0)) / 2.0

@@ -203,7 +203,7 @@ impl Case {
         let networks = [0, 1].map(|at| TermNetwork {
             modality: at,
             network: maps[at].clone(),
-            source: source[at].clone(),
+            values: maps[at].evaluate(&mut b, &source[at], None),
             images: mapped[at].clone(),
             unit: at == 0,
             direction: Some(directions[at].clone()),
@@ -217,6 +217,7 @@ impl Case {
             labels: Some(&labels),
             source: &source,
             mapped: &mapped,
+            maps_parts: false,
             start: &start,
             networks: &networks,
             maps: &maps,
