@@ -53,13 +53,26 @@ impl Graph {
     /// and columns of a matrix as `chiasm.Scaling`. Nodes in other subgraphs stay as they are.
     #[must_use]
     pub fn fused(&self) -> Self {
+        self.fused_nodes(true)
+    }
+
+    /// [`Graph::fused`], with products of matrices left as they are: for processors on which those of ONNX
+    /// Runtime are faster.
+    #[must_use]
+    pub fn fused_without_products(&self) -> Self {
+        self.fused_nodes(false)
+    }
+
+    fn fused_nodes(&self, products: bool) -> Self {
         let mut groups = FusionGroups::new(self);
         for node in 0..groups.nodes.len() {
             groups.assign(node);
         }
         let mut fused = self.clone();
         fused.graph.node = emit(&groups);
-        product::replace(&mut fused.graph.node, &groups.facts);
+        if products {
+            product::replace(&mut fused.graph.node, &groups.facts);
+        }
         log_sum_exp::replace(&mut fused.graph.node, &groups.facts);
         scaling::replace(&mut fused.graph.node, &groups);
         if fused.graph.node.iter().any(|node| node.domain == DOMAIN) && fused.import(DOMAIN).is_none() {

@@ -199,7 +199,10 @@ impl Engine {
         let source = LoadedModel::read(model)?;
         let on_cpu = || match model {
             ModelSource::Graph(graph) if options.fuse => {
-                let fused = graph.fused();
+                let fused = match crate::product::engine_is_faster() {
+                    true => graph.fused_without_products(),
+                    false => graph.fused(),
+                };
                 self.replicas(&LoadedModel::read(ModelSource::Graph(&fused))?, options)
             }
             _ => self.replicas(&source, options),

@@ -4,18 +4,40 @@
 //! step have a thousand terms and more. faer's kernels keep their part of the result in registers and caches
 //! for longer. The result is split into parts by size only, so that it does not depend on the number of
 //! threads. Operands that are not matrices, or whose inner lengths differ, are an error of the run.
+//!
+//! On processors of Intel with AVX-512 the products are left to ONNX Runtime: there, on matrices of the sizes
+//! of a training step, it reaches 300 to 357 GFLOP/s on two cores (256 to 280 with the first operand
+//! transposed), faer 220 to 280, and PyTorch's MKL 290 to 390 (Xeon of the Sapphire Rapids kind).
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
 use crate::guarded::{guarded, guarded_pieces};
+#[cfg(target_arch = "x86_64")]
+use crate::vectorised::InstructionSet;
 
-/// The number of multiplications per piece of work.
+/// The number of multiplications per piece of a large product.
 const PIECE: usize = 1 << 24;
+/// The number of multiplications per piece of a smaller one, which is split into at most `FEW` pieces: to
+/// start a piece on another thread takes as long as some ten thousand multiplications.
+const SMALL_PIECE: usize = 1 << 22;
+const FEW: usize = 4;
 
 /// The operator's name in messages.
 const NAME: &str = "chiasm.Product";
+
+/// Whether ONNX Runtime's own products are faster than this kernel on this processor.
+pub(crate) fn engine_is_faster() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let vendor = raw_cpuid::CpuId::new().get_vendor_info();
+        vendor.is_some_and(|vendor| vendor.as_str() == "GenuineIntel")
+            && InstructionSet::detect() == InstructionSet::Avx512
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
 
 pub(crate) struct ProductOperator;
 
@@ -97,7 +119,7 @@ impl ProductKernel {
 fn grid(rows: usize, columns: usize, inner: usize) -> (usize, usize) {
     let work = rows.saturating_mul(columns).saturating_mul(inner.max(1));
     // A power of two divides evenly among as many threads.
-    let pieces = (work / PIECE).clamp(1, 64).next_power_of_two();
+    let pieces = (work / PIECE).max((work / SMALL_PIECE).min(FEW)).clamp(1, 64).next_power_of_two();
     let (mut over_rows, mut over_columns) = (1, 1);
     while over_rows * over_columns < pieces {
         match rows / over_rows >= columns / over_columns {

@@ -22,6 +22,7 @@ words.add_argument("--width", type=int, default=96)
 words.add_argument("--hidden", type=int, default=256)
 words.add_argument("--batch", type=int, default=1024)
 words.add_argument("--compared", type=int, default=256)
+words.add_argument("--smooth", type=int, default=64)
 words.add_argument("--steps", type=int, default=30)
 words.add_argument("--threads", type=int, default=2)
 words.add_argument("--compile", type=int, default=1)
@@ -159,6 +160,7 @@ class Translators(torch.nn.Module):
         for images in (image, home / COLUMNS[0] ** 0.5):
             distances = squared(images, images).clamp_min(1e-10).sqrt()
             loss = loss + 0.05 * (self.different * (MARGIN - distances).clamp_min(0)).mean()
+        x, w, out, inner, inner_back = (rows[: asked.smooth] for rows in (x, w, out, inner, inner_back))
         tangent = self.there.directional(inner, signs(x))
         length = (out * out).sum(1)
         across = ((tangent * tangent).sum(1) - (out * tangent).sum(1) ** 2 / length) / length

@@ -70,6 +70,8 @@ pub struct TermNetwork {
 pub(super) enum BatchPart {
     /// The first `structure_rows` examples.
     Structure,
+    /// The first examples, this many at most.
+    First(usize),
     /// The examples at even places, or those at odd places.
     Half {
         /// Which of the two.
@@ -144,6 +146,7 @@ impl TermBatch<'_> {
     pub(super) fn part(&self, b: &mut Builder, x: &Value, part: BatchPart) -> Value {
         match part {
             BatchPart::Structure => first_rows(b, x, self.settings.structure_rows),
+            BatchPart::First(count) => first_rows(b, x, count),
             BatchPart::Half { odd } => {
                 let start = b.ints("start", &[i64::from(odd)]);
                 let [end, axis, step] = [i64::MAX, 0, 2].map(|bound| b.ints("bound", &[bound]));

@@ -13,7 +13,7 @@ pub struct TermSettings {
     /// Number of nearest neighbours in terms on neighbourhoods.
     #[parameter(default = 10, range = 1..=64)]
     pub k: usize,
-    /// Examples of a mini-batch that terms over all pairs of items, and smoothness, are computed on.
+    /// Examples of a mini-batch that terms over all pairs of items are computed on.
     #[parameter(default = 256, range = 66..=4096)]
     pub structure_rows: usize,
     /// Distance below which the injectivity hinge acts; images have mean length one.
