@@ -190,6 +190,13 @@ pub struct NetworkValues {
     pub hidden: Option<Value>,
 }
 
+impl NetworkValues {
+    /// The values at some of the rows, which `select` takes from each.
+    pub fn at(&self, mut select: impl FnMut(&Value) -> Value) -> Self {
+        Self { output: select(&self.output), hidden: self.hidden.as_ref().map(select) }
+    }
+}
+
 impl BoundNetwork {
     /// The map that multiplies its input by `scale`.
     pub fn scaling(scale: f32) -> Self {

@@ -10,7 +10,7 @@
 //!
 //! Two modalities of 384 and 288 columns, networks with 256 hidden units, 4,096 rows that hold both, batches
 //! of 1,024. Terms over all pairs of items compare 256 of a batch, the default of `structure_rows`. Rounds of
-//! all systems alternate, and the table has the medians.
+//! all systems alternate, and the table has the medians over rounds of the median step.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 #[path = "../../mlp/tests/common/mod.rs"]
@@ -34,10 +34,9 @@ const COLUMNS: [usize; 2] = [384, 288];
 /// Steps before the clock starts.
 const WARM_UP: usize = 5;
 
-/// A host that trains with a clock: it records the milliseconds of a step.
+/// A host that trains with a clock: it records the median milliseconds of a step.
 struct TimingHost {
     host: TestHost,
-    steps: usize,
     milliseconds: Mutex<Vec<f64>>,
     /// Columns of the shared space.
     width: Mutex<usize>,
@@ -73,18 +72,13 @@ impl ServiceBackend for TimingHost {
         let start = objective.graph.weight("map/image/start");
         *self.width.lock().unwrap() = start.map_or(0, |start| start.shape()[1]);
         let mut clock = Instant::now();
-        let mut done = 0;
+        let mut each = Vec::new();
         let trained = trainer.train(objective, rows, options, &mut |_| {
-            done += 1;
-            if done == WARM_UP {
-                clock = Instant::now();
-            }
-            if done == WARM_UP + self.steps {
-                let each = clock.elapsed().as_secs_f64() * 1e3 / self.steps as f64;
-                self.milliseconds.lock().unwrap().push(each);
-            }
+            each.push(clock.elapsed().as_secs_f64() * 1e3);
+            clock = Instant::now();
             true
         })?;
+        self.milliseconds.lock().unwrap().push(median(&mut each[WARM_UP..]));
         Ok(trained)
     }
 }
@@ -153,7 +147,6 @@ fn main() {
         for (((name, fit), times), peers) in asked.iter().zip(&mut times).zip(&mut peers) {
             let host = TimingHost {
                 host: TestHost::new(1),
-                steps,
                 milliseconds: Mutex::default(),
                 width: Mutex::default(),
             };

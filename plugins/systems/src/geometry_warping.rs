@@ -7,6 +7,11 @@
 //! L_A->B and L_B->A are regressions on the barycentric targets of an entropic plan. The text's cost
 //! |z_A - z_B|² needs one space, so the plan is computed between the items after ridge regression onto the
 //! reference. L_inj is the hinge with margin delta (`margin`), L_smooth the squared Jacobian.
+//!
+//! All terms are means over a part of each mini-batch, without bias because its order is random: the plan and
+//! L_inj over the first `structure_rows` examples, L_smooth over 64 of these. Of the two round trips of
+//! L_cycle an example makes one, if `batch` is at least twice `structure_rows`, as by default; otherwise it
+//! makes both.
 
 use chiasm_kit::terms::TermWeights;
 use chiasm_kit::translators::{TranslatorMethod, TranslatorParameters, fit_translators};

@@ -33,8 +33,7 @@ pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
             let mass = b.reduce_sum(&plan, &[1], true);
             let mass = b.max_scalar(&mass, TINY);
             let targets = b.div(&targets, &mass);
-            let mapped = batch.mapped_part(b, own, BatchPart::Structure);
-            let translated = batch.decoders[other].forward(b, &mapped, None);
+            let translated = batch.carried(b, [own, other], BatchPart::Structure);
             let errors = mean_square(b, &translated, &targets);
             inner(b, &errors, &rows.own[from])
         });

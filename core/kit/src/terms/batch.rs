@@ -24,9 +24,9 @@ pub struct TermBatch<'a> {
     pub source: &'a [Value],
     /// Unit vectors after the map, `[batch, width]`.
     pub mapped: &'a [Value],
-    /// Whether terms on a part of the batch evaluate the maps at the coordinates of that part instead of
-    /// reading `mapped`. That is faster if no term reads all of `mapped`, and the same if the maps get
-    /// neither noise nor dropout.
+    /// Whether the maps are evaluated on the parts of the batch that terms read, instead of on all of it:
+    /// `mapped` is then read by no term, and an example makes one of the two round trips of `cycle`. The maps
+    /// get neither noise nor dropout.
     pub maps_parts: bool,
     /// Unit vectors after the closed form that the map starts from, of the first `structure_rows` examples,
     /// `[n, width]`.
@@ -68,6 +68,8 @@ pub struct TermNetwork {
 /// A part of a batch, whose order is random.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum BatchPart {
+    /// All examples.
+    All,
     /// The first `structure_rows` examples.
     Structure,
     /// The first examples, this many at most.
@@ -145,6 +147,7 @@ impl TermBatch<'_> {
     /// The examples of a part of the batch.
     pub(super) fn part(&self, b: &mut Builder, x: &Value, part: BatchPart) -> Value {
         match part {
+            BatchPart::All => x.clone(),
             BatchPart::Structure => first_rows(b, x, self.settings.structure_rows),
             BatchPart::First(count) => first_rows(b, x, count),
             BatchPart::Half { odd } => {
@@ -155,14 +158,17 @@ impl TermBatch<'_> {
         }
     }
 
-    /// The unit vectors after the map of a modality, for a part of the batch.
-    pub(super) fn mapped_part(&self, b: &mut Builder, modality: usize, part: BatchPart) -> Value {
+    /// The coordinates of a part of the batch, carried from a modality to another.
+    pub(super) fn carried(&self, b: &mut Builder, [own, other]: [usize; 2], part: BatchPart) -> Value {
         if !self.maps_parts {
-            return self.part(b, &self.mapped[modality], part);
+            // Other terms carry all rows too.
+            let carried = self.decoders[other].forward(b, &self.mapped[own], None);
+            return self.part(b, &carried, part);
         }
-        let rows = self.part(b, &self.source[modality], part);
-        let output = self.maps[modality].forward(b, &rows, None);
-        b.l2_normalise(&output, -1, TINY)
+        let rows = self.part(b, &self.source[own], part);
+        let mapped = self.maps[own].forward(b, &rows, None);
+        let mapped = b.l2_normalise(&mapped, -1, TINY);
+        self.decoders[other].forward(b, &mapped, None)
     }
 
     /// The mean of `x` over the examples of a part that hold a modality; 0 if there are none.

@@ -4,9 +4,9 @@
 //! maps f into the shared space and decoders g out of it: `g_b f_a` carries an item of a to modality b. It is
 //! L_cycle of Neural Geometry Warping (section 2.3) for any number of modalities.
 //!
-//! A round trip evaluates three or four networks, so each example of a batch makes one of the two of a pair:
-//! the examples at even places start from the first modality and those at odd places from the second. The
-//! order of a batch is random, so that this estimates the means over all examples without bias.
+//! Where no other term reads all examples of a batch, each makes one of the two round trips of a pair: those
+//! at even places start from the first modality and those at odd places from the second. The order of a batch
+//! is random, so that this estimates the means over all examples without bias, at half of the cost.
 
 use chiasm_plugin::graph::{Builder, Value};
 
@@ -20,9 +20,8 @@ const TINY: f32 = 1e-12;
 pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
     batch.mean_over_pairs(b, |b, [first, second]| {
         let both = [([first, second], false), ([second, first], true)].map(|([own, other], odd)| {
-            let part = BatchPart::Half { odd };
-            let mapped = batch.mapped_part(b, own, part);
-            let carried = batch.decoders[other].forward(b, &mapped, None);
+            let part = if batch.maps_parts { BatchPart::Half { odd } } else { BatchPart::All };
+            let carried = batch.carried(b, [own, other], part);
             let mapped = batch.maps[other].forward(b, &carried, None);
             let mapped = b.l2_normalise(&mapped, -1, TINY);
             let back = batch.decoders[own].forward(b, &mapped, None);

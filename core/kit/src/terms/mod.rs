@@ -25,8 +25,8 @@
 //! | `injectivity` | images keep a distance | count |
 //! | `smoothness` | small Jacobians | count |
 //!
-//! Terms that compare all pairs of items do so on the first `structure_rows` examples of the shuffled batch,
-//! and an example of it makes one of the two round trips of `cycle`.
+//! Terms that compare all pairs of items do so on the first `structure_rows` examples of the shuffled batch.
+//! An example makes one of the two round trips of `cycle` if no other term reads all examples.
 //!
 //! ```
 //! use chiasm_kit::terms::{mean, infonce};

@@ -4,14 +4,12 @@
 //! direction an item (Hutchinson 1990), the mean over the maps. It is L_smooth of Neural Geometry Warping
 //! (section 2.5) a column of the image. Images of length one count as scaled to a mean square of one a
 //! column, so that shrinking the outputs of a network does not lower the term. The mean is over the first
-//! 64 examples of the shuffled batch, an unbiased estimate of that over all: the squared norms of Jacobians
-//! differ far less between items than items themselves do.
+//! 64 examples of the shuffled batch, an unbiased estimate of that over all.
 
 use chiasm_plugin::graph::{Builder, Value};
 
 use super::batch::BatchPart;
 use super::{TermBatch, mean_of_squares, row_dots};
-use crate::network::NetworkValues;
 
 /// The examples of a batch whose Jacobians are estimated.
 const ROWS: usize = 64;
@@ -24,10 +22,7 @@ pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
     batch.mean_over_networks(b, |b, map| {
         let Some(direction) = &map.direction else { return b.scalar(0.0) };
         let direction = batch.part(b, direction, part);
-        let values = NetworkValues {
-            output: batch.part(b, &map.values.output, part),
-            hidden: map.values.hidden.as_ref().map(|hidden| batch.part(b, hidden, part)),
-        };
+        let values = map.values.at(|rows| batch.part(b, rows, part));
         let tangent = map.network.directional(b, &values, &direction);
         let squares = if map.unit {
             of_unit_vectors(b, &values.output, &tangent)

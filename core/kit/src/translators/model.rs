@@ -6,7 +6,7 @@ use chiasm_plugin::ndarray::Array2;
 use chiasm_plugin::objective::{NoiseDistribution, Objective};
 
 use crate::terms::{self, TermBatch, TermNetwork, TermSettings, first_rows, plus, read_parts_only};
-use crate::{BatchMask, BoundNetwork, Network};
+use crate::{BatchMask, BoundNetwork, Network, NetworkValues};
 
 /// The batch ports: coordinates of the modality and of the reference.
 pub(super) const PORTS: [&str; 2] = ["modality", "reference"];
@@ -79,12 +79,21 @@ impl TranslatorNetworks {
         let image = there.forward(&mut b, &u, None);
         let image = b.l2_normalise(&image, -1, TINY);
         let count = of.settings.structure_rows;
+        let maps_parts = 2 * count <= of.batch && read_parts_only(of.terms.iter().map(|(name, _)| *name));
         let [some_u, some_w] = [&u, &w].map(|rows| first_rows(&mut b, rows, count));
         let some_w = b.l2_normalise(&some_w, -1, TINY);
         let start = there.start(&mut b, &some_u);
         let start = b.l2_normalise(&start, -1, TINY);
+        let decoder = back.with_input_scale(root(q));
+        let values = [(&there, [&u, &some_u]), (&decoder, [&unit_v, &some_w])].map(|(map, [all, some])| {
+            // as the terms evaluate them, so that equal values are computed once
+            match maps_parts {
+                true => map.evaluate(&mut b, some, None),
+                false => map.evaluate(&mut b, all, None).at(|rows| first_rows(&mut b, rows, count)),
+            }
+        });
         let signs = directions.each_ref().map(|all| all.as_ref().map(|all| first_rows(&mut b, all, count)));
-        let networks = term_networks(&mut b, [&there, &back], [&some_u, &some_w], [r, q], signs);
+        let networks = term_networks(&mut b, [&there, &back], values, r, signs);
         #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
         let scalars = [of.tau.ln() as f32, -(of.batch as f64).ln() as f32];
         let [log_tau, bias] = scalars.map(|value| b.scalar(value));
@@ -95,12 +104,11 @@ impl TranslatorNetworks {
             labels: None,
             source: &[u, w],
             mapped: &[image, unit_v],
-            // Parts that overlap are evaluated twice, which costs no more than the whole batch up to here.
-            maps_parts: 2 * count <= of.batch && read_parts_only(of.terms.iter().map(|(name, _)| *name)),
+            maps_parts,
             start: &[start, some_w],
             networks: &networks,
             maps: &[there, BoundNetwork::scaling(1.0)],
-            decoders: &[back.with_input_scale(root(q)), BoundNetwork::scaling(root(q))],
+            decoders: &[decoder, BoundNetwork::scaling(root(q))],
             width: q,
             log_tau: &log_tau,
             bias: &bias,
@@ -122,18 +130,14 @@ impl TranslatorNetworks {
     }
 }
 
-/// The networks for `injectivity` and `smoothness`, at some unit rows of the reference and coordinates of the
-/// modality, which have `widths` columns. The values are written as [`TermBatch`] writes those of a part, so
-/// that equal ones are computed once.
+/// The networks for `injectivity` and `smoothness`; the modality has `r` coordinates.
 fn term_networks(
     b: &mut Builder,
     [there, back]: [&BoundNetwork; 2],
-    [coordinates, unit]: [&Value; 2],
-    [r, q]: [usize; 2],
+    [own, other]: [NetworkValues; 2],
+    r: usize,
     [direction, direction_back]: [Option<Value>; 2],
 ) -> [TermNetwork; 2] {
-    let own = there.evaluate(b, coordinates, None);
-    let other = back.with_input_scale(root(q)).evaluate(b, unit, None);
     // the modality's map ends on the sphere
     let image = b.l2_normalise(&own.output, -1, TINY);
     let image_back = b.mul_scalar(&other.output, root(r).recip());

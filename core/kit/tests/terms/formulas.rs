@@ -302,11 +302,13 @@ fn reconstruction(case: &Case) -> f64 {
         .sum()
 }
 
-/// Rows at even places start from the first modality, those at odd places from the second.
+/// In a batch whose maps are evaluated on parts, rows at even places start from the first modality and those
+/// at odd places from the second.
 fn cycle(case: &Case) -> f64 {
     let [maps, decoders] = case.networks();
     let one = |own: usize, other: usize| {
-        let places: Vec<usize> = (own..case.source[own].nrows()).step_by(2).collect();
+        let step = if case.maps_parts { 2 } else { 1 };
+        let places: Vec<usize> = (own * (step - 1)..case.source[own].nrows()).step_by(step).collect();
         let [mapped, source] = [&case.mapped, &case.source].map(|rows| rows[own].select(Axis(0), &places));
         let carried = forward(&decoders[other], &mapped);
         let mapped = crate::harness::unit(forward(&maps[other], &carried));

@@ -29,6 +29,8 @@ pub struct Case {
     pub start: [Array2<f64>; 2],
     pub directions: [Array2<f64>; 2],
     pub settings: TermSettings,
+    /// Whether the maps are evaluated on parts of the batch.
+    pub maps_parts: bool,
     /// The clouds at which quantities that a term holds constant are computed.
     pub fixed: [Array2<f64>; 2],
 }
@@ -59,7 +61,16 @@ impl Case {
             Batch::SOURCE.map(|width| Array2::from_shape_simple_fn((Batch::ROWS, width), || random.normal()));
         let directions = source.each_ref().map(|x| x.mapv(f64::signum));
         let settings = TermSettings { epsilon: 0.1, k: 4, structure_rows: 64, margin: 1.2 };
-        Self { name: name.to_owned(), source, fixed: mapped.clone(), mapped, start, directions, settings }
+        Self {
+            name: name.to_owned(),
+            source,
+            fixed: mapped.clone(),
+            mapped,
+            start,
+            directions,
+            settings,
+            maps_parts: false,
+        }
     }
 
     /// The classes of the rows; every fifth has none.
@@ -184,6 +195,12 @@ impl Case {
         [maps, decoders]
     }
 
+    /// The unit images of the sources under the maps.
+    pub fn images(&self) -> [Array2<f64>; 2] {
+        let [maps, _] = self.networks();
+        [0, 1].map(|at| unit(crate::formulas::forward(&maps[at], &self.source[at])))
+    }
+
     fn graph(&self, masked: bool) -> Graph {
         let mut b = Builder::new("term");
         let mask = masked.then(|| BatchMask::new(&mut b, &NAMES).unwrap());
@@ -217,7 +234,7 @@ impl Case {
             labels: Some(&labels),
             source: &source,
             mapped: &mapped,
-            maps_parts: false,
+            maps_parts: self.maps_parts,
             start: &start,
             networks: &networks,
             maps: &maps,
