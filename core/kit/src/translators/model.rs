@@ -114,13 +114,7 @@ impl TranslatorNetworks {
             bias: &bias,
             settings: of.settings,
         };
-        let mut loss = b.scalar(0.0);
-        for (name, weight) in &of.terms {
-            let value = terms::term(&mut b, &batch, name).unwrap_or_else(Value::none);
-            b.output(name, &value, DType::F32, &[]);
-            loss = plus(&mut b, &loss, *weight, &value);
-        }
-        b.output("loss", &loss, DType::F32, &[]);
+        add_loss(&mut b, &batch, &of.terms);
         let names: Vec<&str> = self.maps.iter().flat_map(Network::trainable).collect();
         let objective = Objective::new(b.finish()?, &names)?;
         let drawn = PORTS.iter().zip(&directions).filter(|(_, direction)| direction.is_some());
@@ -128,6 +122,17 @@ impl TranslatorNetworks {
             objective.with_random(&format!("direction/{port}"), NoiseDistribution::Sign)
         }))
     }
+}
+
+/// Adds the terms and their weighted sum, `loss`, as outputs.
+fn add_loss(b: &mut Builder, batch: &TermBatch<'_>, terms: &[(&'static str, f64)]) {
+    let mut loss = b.scalar(0.0);
+    for (name, weight) in terms {
+        let value = terms::term(b, batch, name).unwrap_or_else(Value::none);
+        b.output(name, &value, DType::F32, &[]);
+        loss = plus(b, &loss, *weight, &value);
+    }
+    b.output("loss", &loss, DType::F32, &[]);
 }
 
 /// The networks for `injectivity` and `smoothness`; the modality has `r` coordinates.
