@@ -52,9 +52,14 @@ pub(super) fn lowered(cost: ArrayView2<'_, f64>, finite: bool) -> Option<Lowered
 
 /// Returns the largest cost below a gap of magnitudes that is wide enough to call all larger costs forbidden.
 fn largest_allowed(cost: ArrayView2<'_, f64>, nodes: f64) -> Option<f64> {
+    let sizes = || cost.iter().map(|c| c.abs()).filter(|size| *size > 0.0 && size.is_finite());
+    let (least, most) = sizes().fold((f64::INFINITY, 0.0_f64), |(l, m), size| (l.min(size), m.max(size)));
+    if most <= GAP * least {
+        return None;
+    }
     // The smallest and the largest magnitude of each power of two.
     let mut bins = vec![(f64::INFINITY, 0.0_f64); 2048];
-    for size in cost.iter().map(|c| c.abs()).filter(|size| size.is_finite()) {
+    for size in sizes() {
         let bin = &mut bins[(size.to_bits() >> 52) as usize];
         *bin = (bin.0.min(size), bin.1.max(size));
     }

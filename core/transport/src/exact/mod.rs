@@ -18,6 +18,7 @@ mod points;
 mod problem;
 mod simplex;
 
+pub(crate) use line::in_order;
 pub use line::on_line;
 pub use partial::exact_partial;
 pub use plan::{ExactPlan, PlanEntry};
@@ -93,6 +94,8 @@ pub(crate) enum Start<'s> {
     Costs(Option<f64>),
     /// The plan of a problem with the same weights and similar costs.
     Plan(&'s ExactPlan),
+    /// The entries of [`in_order`].
+    InOrder(&'s [PlanEntry]),
 }
 
 /// Solves a problem with finite costs, of which none is forbidden.
@@ -124,6 +127,7 @@ pub(crate) fn solve(
         Start::Plan(plan) => {
             ((plan.source_potential.to_vec(), plan.target_potential.to_vec()), plan.entries.as_slice())
         }
+        Start::InOrder(entries) => (line::potentials(entries, cost.view()), entries),
         Start::Costs(mean) => (potentials(cost.view(), [&a, &b], (mean, low), limits)?, [].as_slice()),
     };
     let uniform = shape.0 == shape.1 && a.iter().chain(&b).all(|w| (w * shape.0 as f64 - 1.0).abs() < 1e-12);
@@ -143,7 +147,7 @@ const START_SHARES: (f64, f64) = (3e-3, 2e-2);
 const START_PART: f64 = 0.2;
 const NEAR: usize = 10;
 /// Problems with at most this many costs start from the least costs of their rows and columns.
-const SMALL: usize = 4500;
+const SMALL: usize = 1000;
 
 /// Returns dual potentials near the optimum from a short entropic solve. `mean` is the mean cost, where it is
 /// known, and `low` the smallest. Returns those of the least costs for small problems and where the

@@ -48,6 +48,8 @@ const SCREENED: usize = 5;
 /// Plans of at most this many entries are improved side by side, one per thread; the loops over a larger one
 /// keep all threads busy.
 const SMALL: usize = 1 << 18;
+/// Starts per thread whose plans are in memory at the same time.
+const TOGETHER: usize = 8;
 /// Starts that are continued after that, besides the first one.
 const CONTINUED: usize = 3;
 /// Plans at a smaller L1 distance, which is at most 2, belong to the same optimum.
@@ -141,12 +143,12 @@ impl GromovWasserstein {
         let (mut first, mut found): (Option<GromovTrial>, Vec<GromovTrial>) = (None, Vec::new());
         let pause = if self.starts > 1 { SCREENED } else { usize::MAX };
         let screened = |start: usize| -> Result<GromovTrial> {
-            let mut trial = problem.trial(starts.plan(start)?);
+            let mut trial = problem.trial(starts.plan(start)?, starts.in_order(start));
             problem.improve(&mut trial, pause)?;
             Ok(trial)
         };
-        let together =
-            if problem.a.len() * problem.b.len() <= SMALL { rayon::current_num_threads() } else { 1 };
+        let small = problem.a.len() * problem.b.len() <= SMALL;
+        let together = if small { TOGETHER * rayon::current_num_threads() } else { 1 };
         let numbers: Vec<usize> = (0..self.starts).collect();
         for numbers in numbers.chunks(together) {
             let trials: Vec<GromovTrial> =

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::entrywise::{distance, dot, entropy, masses, update};
 use super::solver::GromovWasserstein;
 use super::space::{Space, agreement, sandwich};
-use crate::exact::{ExactPlan, Start, solve};
+use crate::exact::{ExactPlan, PlanEntry, Start, solve};
 use crate::{Cost, Result, Sinkhorn, SolverLimits, StopReason};
 
 /// The share of the last change of the gradient that is added to it.
@@ -47,6 +47,8 @@ pub(super) struct GromovTrial {
     /// `None` while it can be continued.
     pub stop: Option<StopReason>,
     potential: Option<Vec<f64>>,
+    /// The basis from which the first linear problem starts, where one is known.
+    in_order: Option<Vec<PlanEntry>>,
     /// The last solution of conditional gradient's linear problem, from which the next one starts.
     target: Option<ExactPlan>,
     epsilon: f64,
@@ -75,8 +77,8 @@ struct LastStep {
 }
 
 impl GromovProblem<'_> {
-    /// Begins a solve at a plan.
-    pub fn trial(&self, plan: Array2<f32>) -> GromovTrial {
+    /// Begins a solve at a plan, and its first linear problem at the basis [`in_order`](crate::exact::in_order).
+    pub fn trial(&self, plan: Array2<f32>, in_order: Option<Vec<PlanEntry>>) -> GromovTrial {
         let epsilon = self.solver.epsilon.unwrap_or(0.0);
         GromovTrial {
             plan,
@@ -86,6 +88,7 @@ impl GromovProblem<'_> {
             iterations: 0,
             stop: None,
             potential: None,
+            in_order,
             target: None,
             epsilon: self.solver.annealing.unwrap_or(epsilon).max(epsilon),
             moved: f64::INFINITY,
@@ -220,7 +223,11 @@ impl GromovProblem<'_> {
             let cost = gradient.mapv(f64::from);
             let left = limits.time.saturating_sub(self.clock.elapsed());
             let limit = SolverLimits::new(usize::MAX).time(left);
-            let start = trial.target.as_ref().map_or(Start::Costs(None), Start::Plan);
+            let start = match (&trial.target, &trial.in_order) {
+                (Some(target), _) => Start::Plan(target),
+                (None, Some(entries)) => Start::InOrder(entries),
+                (None, None) => Start::Costs(None),
+            };
             let target = match solve(cost.view(), self.a, self.b, &limit, start) {
                 Ok(target) if target.stop == StopReason::Converged => {
                     trial.target.insert(target).plan().mapv(|p| p as f32)

@@ -8,8 +8,9 @@ use ndarray::{Array2, ArrayView2};
 
 use super::product::unit_hash;
 use super::space::Space;
+use crate::exact::{PlanEntry, in_order};
 use crate::rounding::rounded;
-use crate::{Cost, Result, Sinkhorn, on_line};
+use crate::{Cost, Result, Sinkhorn};
 
 /// Starts that depend on the spaces: the product plan, two by mean distances, four by signs of the two
 /// leading coordinates. All later ones are random.
@@ -37,17 +38,28 @@ impl<'p> Starts<'p> {
         Self { a, b, means: [x.moments(a).0, y.moments(b).0], coordinates }
     }
 
+    /// Returns the basis of the first linear problem of conditional gradient where it is known: from the
+    /// product plan the costs are products of mean distances, so that the plan in their order is optimal.
+    pub fn in_order(&self, k: usize) -> Option<Vec<PlanEntry>> {
+        (k == 0).then(|| self.by_means(1.0))
+    }
+
+    /// Returns the basis of the plan in ascending order of the mean distances, times `sign` in the target.
+    fn by_means(&self, sign: f64) -> Vec<PlanEntry> {
+        let turned: Vec<f64> = self.means[1].iter().map(|d| sign * d).collect();
+        in_order(&self.means[0], &turned, self.a, self.b)
+    }
+
     /// Returns the k-th plan, which has the given marginals.
     pub fn plan(&self, k: usize) -> Result<Array2<f32>> {
         let (n, m) = (self.a.len(), self.b.len());
         match (k, &self.coordinates) {
             (0, _) => Ok(Array2::from_shape_fn((n, m), |(i, j)| (self.a[i] * self.b[j]) as f32)),
             (1 | 2, _) => {
-                let sign = if k == 1 { 1.0 } else { -1.0 };
-                let turned: Vec<f64> = self.means[1].iter().map(|d| sign * d).collect();
-                let (entries, _) = on_line(&self.means[0], &turned, self.a, self.b, 2.0)?;
                 let mut plan = Array2::zeros((n, m));
-                entries.iter().for_each(|entry| plan[[entry.source, entry.target]] += entry.mass as f32);
+                self.by_means(if k == 1 { 1.0 } else { -1.0 })
+                    .iter()
+                    .for_each(|entry| plan[[entry.source, entry.target]] += entry.mass as f32);
                 Ok(plan)
             }
             (3..DELIBERATE_STARTS, Some([x, y])) => {

@@ -4,7 +4,7 @@
 //! `E = exp(phi_i + psi_j - C_ij / epsilon)`. The scalings `u` and `v` hold the changes since then and stay
 //! near one. A sweep handles four rows at a time: their sums `s_i = sum_j E_ij b_j v_j` give the new `u_i`,
 //! and while the rows are in the cache they are added to the column sums `t_j = sum_i a_i u_i E_ij`. An
-//! iteration reads the kernel once and computes no exponentials. When a scaling leaves `exp(±GUARD)`, the
+//! iteration reads the kernel once and computes no exponentials. When a scaling leaves its range, the
 //! potentials take one log-domain step and the kernel is recomputed (Schmitzer 2019, arXiv 1610.06519).
 //! Streaming mode, for kernels that exceed the memory limit, recomputes blocks of the kernel in every sweep.
 
@@ -14,9 +14,6 @@ use std::{borrow::Cow, ops::Range};
 use super::rule::MarginalRule;
 use crate::{Cost, memory, simd, simd::ROWS, tasks::tasks};
 
-/// Largest |ln u| before absorption. Entries below e^-80, which are set to zero, are then less than 1e-21 of
-/// their row.
-const GUARD: f32 = 30.0;
 /// Factor of the weights with which rows are added to the column sums, 2^40. Without it, products of the
 /// smallest entries would be subnormal numbers, on which processors of Intel spend a hundred times as long.
 const LIFT: f64 = (1_u64 << 40) as f64;
@@ -395,9 +392,4 @@ impl RowShare {
             }
         }
     }
-}
-
-/// Returns whether scalings of this spread must be absorbed.
-pub(super) fn out_of_range(spread: f32) -> bool {
-    !spread.is_finite() || spread > GUARD
 }

@@ -26,9 +26,9 @@ use std::{
 use crate::tasks::tasks;
 use crate::{Cost, Error, Result, SolverLimits, SolverProgress, StopReason};
 use coupling::IterationOutcome;
-use engine::{ScalingEngine, SweepResult, out_of_range};
+use engine::{ScalingEngine, SweepResult};
 use newton::NewtonSteps;
-use rule::MarginalRule;
+use rule::{MarginalRule, out_of_range};
 
 /// The constraints on the marginals of a plan.
 ///

@@ -4,6 +4,10 @@
 //! equality, `tau = rho / (rho + epsilon)` for a Kullback-Leibler penalty rho (Chizat et al. 2018, arXiv
 //! 1607.05816), and a finite cap for an upper bound (the dual variable of an inequality has a sign).
 
+/// Largest |ln u| before absorption. Entries below e^-80, which are set to zero, are then less than 1e-21 of
+/// their row.
+const GUARD: f32 = 30.0;
+
 /// The constraint on the marginal of one side, in units of epsilon.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct MarginalRule {
@@ -82,4 +86,9 @@ impl MarginalRule {
             })
             .sum()
     }
+}
+
+/// Returns whether scalings of this spread must be absorbed.
+pub(super) fn out_of_range(spread: f32) -> bool {
+    !spread.is_finite() || spread > GUARD
 }
