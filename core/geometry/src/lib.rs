@@ -79,6 +79,7 @@ mod products;
 pub mod random;
 mod real;
 pub mod retrieval;
+pub mod rounded;
 pub mod scores;
 pub mod spectrum;
 mod tridiagonal;

@@ -38,11 +38,8 @@ impl Run<'_> {
     pub fn galleries(&self) -> Result<Vec<Gallery>, Error> {
         let items = self.test_items()?;
         let aligned = &self.held_out()?.aligned;
-        let of = |(own, aligned): (TestItems, &AlignedItems)| Gallery {
-            modality: own.modality,
-            ids: own.ids,
-            raw: own.raw,
-            embeds: aligned.embeds.clone(),
+        let of = |(own, aligned): (TestItems, &AlignedItems)| {
+            Gallery::new(own.modality, own.ids, own.raw, aligned.embeds.clone())
         };
         Ok(items.into_iter().zip(aligned).map(of).collect())
     }
@@ -71,12 +68,9 @@ impl Run<'_> {
         let (gallery, _) = embed_items(modality, &items, modality.rule, false, false, self.env)?;
         let aligned = self.model.align(other, &gallery, self.env)?;
         let shown = shown_items(&items, &aligned.rows);
-        let gallery = Gallery {
-            modality: among.to_owned(),
-            ids: aligned.rows.iter().map(|row| data.dataset.ids[*row].clone()).collect(),
-            raw: shown.into_iter().map(|at| items.raw[at].clone()).collect(),
-            embeds: aligned.embeds,
-        };
+        let ids = aligned.rows.iter().map(|row| data.dataset.ids[*row].clone()).collect();
+        let raw = shown.into_iter().map(|at| items.raw[at].clone()).collect();
+        let gallery = Gallery::new(among.to_owned(), ids, raw, aligned.embeds);
         let found = |GalleryHit { item, score }: GalleryHit| SearchHit {
             item: gallery.raw[item].clone(),
             modality: among.to_owned(),
