@@ -1,6 +1,7 @@
-//! Times what `/search` does after the query is embedded, without the server: `cargo bench -p chiasm-serve
-//! --profile dev --bench search -- ROWS WIDTH`, with random unit vectors. Prints the milliseconds of one query,
-//! and of 32 at once, with every vector multiplied in full and with the copy in 8 bits.
+//! Times what `/search` does after the query is embedded, without the server, on random unit vectors.
+//!
+//! `cargo bench -p chiasm-serve --profile dev --bench search -- ROWS WIDTH` prints the milliseconds of one
+//! query, and of 32 at once, with every vector multiplied in full and with the copy in 8 bits.
 
 use chiasm_pipeline::Gallery;
 use ndarray::{Array1, Array2, Axis};
@@ -20,7 +21,7 @@ fn main() {
     time("all in full", &gallery, &queries);
     let start = Instant::now();
     let prepared = gallery.prepared();
-    println!("prepared in {:.1} s", start.elapsed().as_secs_f64());
+    say(&format!("prepared in {:.1} s", start.elapsed().as_secs_f64()));
     time("prepared", &prepared, &queries);
 }
 
@@ -34,14 +35,10 @@ fn time(what: &str, gallery: &Gallery, queries: &Array2<f32>) {
         (0..ROUNDS / 4).map(|_| milliseconds(|| (0..TOGETHER).into_par_iter().map(search).sum())).collect();
     one.sort_by(f64::total_cmp);
     all.sort_by(f64::total_cmp);
-    println!(
-        "{what}, {rows} x {width}: one query {:.1} ms (from {:.1} to {:.1})",
-        one[ROUNDS / 2],
-        one[0],
-        one[ROUNDS - 1]
-    );
+    let (least, middle, most) = (one[0], one[ROUNDS / 2], one[ROUNDS - 1]);
+    say(&format!("{what}, {rows} x {width}: one query {middle:.1} ms (from {least:.1} to {most:.1})"));
     let median = all[all.len() / 2];
-    println!("    {TOGETHER} at once {median:.0} ms, {:.0} queries/s", TOGETHER as f64 / median * 1e3);
+    say(&format!("    {TOGETHER} at once {median:.0} ms, {:.0} queries/s", TOGETHER as f64 / median * 1e3));
 }
 
 fn milliseconds(work: impl FnOnce() -> usize) -> f64 {
@@ -66,4 +63,9 @@ fn unit_rows(rows: usize, width: usize, seed: u64) -> Array2<f32> {
         row.assign(&(values / norm));
     });
     made
+}
+
+#[expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+fn say(line: &str) {
+    println!("{line}");
 }

@@ -183,8 +183,9 @@ mod tests {
         }
     }
 
-    /// Without the copy in 8 bits every row is multiplied in full, so the hits and scores have to be the same:
-    /// the sums are taken in the same order. Rows near one another, equal rows and a NaN are among them.
+    /// Without the copy in 8 bits every row is multiplied in full, so the hits and scores have to be the
+    /// same: the sums are taken in the same order. Rows near one another, equal rows and a NaN are among
+    /// them.
     #[test]
     fn a_prepared_gallery_finds_the_same_items_with_the_same_scores() {
         let mut random = Random::new(3);
