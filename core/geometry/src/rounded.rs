@@ -47,9 +47,10 @@ impl RoundedRows {
     /// Returns an interval for each row of a range that holds its product with the vector, whether computed
     /// exactly or in single precision. The vector has the width of the rows.
     ///
-    /// With `x = x' + d` and `v = v' + e`, where x' and v' are rounded, `<x, v> - <x', v'>` is
-    /// `<d, v> + <x', e>`, which is at most `|d||v| + |x'||e|` (Cauchy and Schwarz). A sum of n products
-    /// in single precision is off by at most `n u |x||v|` to first order, u = 2^-24; the interval allows for four times that.
+    /// With `x = x' + d` and `v = v' + e`, where x' and v' are rounded, `<x, v> - <x', v'>` is `<d, v> +
+    /// <x', e>`, which is at most `|d||v| + |x'||e|` (Cauchy and Schwarz). A sum of n products in single
+    /// precision is off by at most `n u |x||v|` to first order, u = 2^-24; the interval allows for four
+    /// times that.
     pub fn products(&self, rows: Range<usize>, vector: &RoundedVector) -> Vec<(f32, f32)> {
         let numbers = &self.numbers[rows.start * self.width..rows.end * self.width];
         let mut sums = vec![0; rows.len()];
