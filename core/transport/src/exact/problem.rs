@@ -38,7 +38,7 @@ impl ExactProblem<'_> {
 
     /// Rows that one task processes: starting tasks would cost more than fewer costs take.
     fn rows_per_task(&self) -> usize {
-        (1 << 15) / self.b.len() + 1
+        ONE_TASK / self.b.len() + 1
     }
 
     /// Bound of the rounding error of a reduced cost.

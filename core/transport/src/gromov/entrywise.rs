@@ -1,6 +1,6 @@
 //! Sums over the entries of plans, and updates of them.
 
-use ndarray::{Array1, Array2, ArrayView1, Ix1, Zip, iter::Lanes};
+use ndarray::{Array1, Array2, ArrayView1, Zip};
 
 use crate::tasks::ONE_TASK;
 
@@ -31,10 +31,13 @@ fn sum_of_rows(
     sums.sum()
 }
 
-/// Returns the mass of each row or column.
-pub(super) fn masses(lanes: Lanes<'_, f32, Ix1>) -> Array1<f64> {
+/// Returns the mass of each row and of each column.
+pub(super) fn masses(plan: &Array2<f32>) -> [Array1<f64>; 2] {
     let mass = |lane: ArrayView1<'_, f32>| lane.iter().map(|&p| f64::from(p)).sum::<f64>();
-    Zip::from(lanes).map_collect(mass)
+    [plan.rows(), plan.columns()].map(|lanes| {
+        let lanes = Zip::from(lanes);
+        if plan.len() <= ONE_TASK { lanes.map_collect(mass) } else { lanes.par_map_collect(mass) }
+    })
 }
 
 /// Returns the entropy of a plan relative to the product of the weights, `KL(T | a b^T)`.

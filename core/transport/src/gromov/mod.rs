@@ -143,7 +143,8 @@ impl GromovWasserstein {
         let (mut first, mut found): (Option<GromovTrial>, Vec<GromovTrial>) = (None, Vec::new());
         let pause = if self.starts > 1 { SCREENED } else { usize::MAX };
         let screened = |start: usize| -> Result<GromovTrial> {
-            let mut trial = problem.trial(starts.plan(start)?, starts.in_order(start));
+            let basis = if self.epsilon.is_none() { starts.in_order(start) } else { None };
+            let mut trial = problem.trial(starts.plan(start)?, basis);
             problem.improve(&mut trial, pause)?;
             Ok(trial)
         };

@@ -130,7 +130,7 @@ impl GromovProblem<'_> {
     /// Returns the objective at a plan. The terms nearly cancel and would amplify an error in the mass, so
     /// the part that depends on the marginals uses those of the plan.
     pub fn value(&self, plan: &Array2<f32>) -> f64 {
-        let (rows, columns) = (masses(plan.rows()), masses(plan.columns()));
+        let [rows, columns] = masses(plan);
         let square = |space: &Space, v: &Array1<f64>| inner(&space.moments(&v.to_vec()).1, &v.to_vec());
         let apart = square(self.x, &rows) + square(self.y, &columns) - 2.0 * agreement(self.x, plan, self.y);
         (self.alpha() * apart + self.linear_part(plan)).max(0.0)
@@ -263,8 +263,8 @@ impl GromovProblem<'_> {
             trial.stop = trial.stop.or_else(|| self.is_flat(&objectives).then_some(StopReason::Flat));
         }
         let off = |sums: Array1<f64>, w: &[f64]| sums.iter().zip(w).map(|(s, w)| (s - w).abs()).sum::<f64>();
-        trial.marginal_error =
-            off(masses(trial.plan.rows()), self.a) + off(masses(trial.plan.columns()), self.b);
+        let [rows, columns] = masses(&trial.plan);
+        trial.marginal_error = off(rows, self.a) + off(columns, self.b);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::factors::DistanceFactors;
 use super::product::product;
-use crate::tasks::{ONE_TASK, tasks};
+use crate::tasks::tasks;
 use crate::{Cost, Error, Result, cost::finite};
 
 /// A cloud described by the symmetric matrix `D[n, n]` of the distances between its points.
@@ -118,12 +118,14 @@ impl Space {
     /// Calls `job` with every row of D, in parallel, and returns the results in order.
     pub(super) fn rows<T: Send>(&self, job: impl Fn(usize, &[f32]) -> T + Sync) -> Vec<T> {
         let n = self.size;
-        // Blocks of one mebibyte, and at least a few per thread.
-        let step = ((1 << 18) / n).min(n.div_ceil(4 * tasks(n * n))).max(1);
-        let alone = if n * n <= ONE_TASK { n } else { 1 };
+        // Blocks of one mebibyte, and at least a few per thread if there is more than one task.
+        let blocks = match tasks(n * n) {
+            1 => 1,
+            threads => 4 * threads,
+        };
+        let step = ((1 << 18) / n).min(n.div_ceil(blocks)).max(1);
         (0..n.div_ceil(step))
             .into_par_iter()
-            .with_min_len(alone)
             .flat_map_iter(|k| {
                 let rows = k * step..((k + 1) * step).min(n);
                 let mut block = vec![0.0; rows.len() * n];

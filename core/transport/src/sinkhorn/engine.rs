@@ -14,9 +14,9 @@ use std::{borrow::Cow, ops::Range};
 use super::rule::MarginalRule;
 use crate::{Cost, memory, simd, simd::ROWS, tasks::tasks};
 
-/// Factor of the weights with which rows are added to the column sums, 2^40. Without it, products of the
-/// smallest entries would be subnormal numbers, on which processors of Intel spend a hundred times as long.
-const LIFT: f64 = (1_u64 << 40) as f64;
+/// The power of two to which the largest weight is lifted when rows are added to the column sums. Without it,
+/// products of the smallest entries would be subnormal numbers, on which processors of Intel take far longer.
+const LIFTED: i32 = 40;
 /// Number of rows after which single-precision column sums are added to the double-precision ones.
 const FLUSH: usize = 64;
 /// Largest number of values in a streamed block (32 MiB per thread); with fewer, packing would dominate.
@@ -38,6 +38,8 @@ pub(super) struct ScalingEngine<'a> {
     pub kernel: Option<Vec<f32>>,
     shares: Vec<RowShare>,
     backwards: bool,
+    /// The factor that lifts weights, a power of two.
+    lift: f64,
 }
 
 /// The rows of one thread and its buffers.
@@ -85,7 +87,9 @@ impl<'a> ScalingEngine<'a> {
             .collect();
         let (phi, psi, u, v) = (vec![0.0; n], vec![0.0; m], vec![1.0; n], vec![1.0; m]);
         let kernel = stored.then(|| memory::zeros(n * m));
-        Self { cost, a, b, epsilon, phi, psi, u, v, kernel, shares, backwards: false }
+        let largest = a.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+        let lift = 2.0_f64.powi((LIFTED - largest.log2().floor() as i32).min(f64::MAX_EXP - 1));
+        Self { cost, a, b, epsilon, phi, psi, u, v, kernel, shares, backwards: false, lift }
     }
 
     /// Starts at `psi`. `phi` is chosen such that the largest entry of every row is one.
@@ -223,6 +227,7 @@ impl<'a> ScalingEngine<'a> {
             beta: &beta,
             pass,
             backwards,
+            lift: self.lift,
         };
         let rows = self.shares[0].rows.len();
         let us = self.u.par_chunks_mut(rows);
@@ -322,6 +327,7 @@ struct PassInput<'j> {
     beta: &'j [f32],
     pass: RowPass<'j>,
     backwards: bool,
+    lift: f64,
 }
 
 impl RowShare {
@@ -376,18 +382,21 @@ impl RowShare {
                     let (error, spread) = rule.update(a, &sums[..live], &job.phi[at_rows], u);
                     self.error += error;
                     self.spread = self.spread.max(spread);
-                    z.iter_mut().zip(a).zip(u).for_each(|((z, a), u)| *z = (LIFT * a * f64::from(*u)) as f32);
+                    z.iter_mut()
+                        .zip(a)
+                        .zip(u)
+                        .for_each(|((z, a), u)| *z = (job.lift * a * f64::from(*u)) as f32);
                 }
                 RowPass::Couple => {
                     for (((z, a), u), sum) in z.iter_mut().zip(a).zip(u).zip(sums) {
-                        *z = (LIFT * a * f64::from(*u).powi(2) * sum) as f32;
+                        *z = (job.lift * a * f64::from(*u).powi(2) * sum) as f32;
                     }
                 }
             }
             simd::add_scaled(rows, z, &mut self.recent, &ahead[..ahead.len().min(ROWS * m)]);
             if k % (FLUSH / ROWS) == FLUSH / ROWS - 1 || k + 1 == groups {
                 for (sum, recent) in self.columns.iter_mut().zip(&mut self.recent) {
-                    *sum += f64::from(std::mem::take(recent)) / LIFT;
+                    *sum += f64::from(std::mem::take(recent)) / job.lift;
                 }
             }
         }

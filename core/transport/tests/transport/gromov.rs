@@ -216,16 +216,22 @@ fn the_unit_of_the_distances_does_not_matter() {
     assert!(matches!(refused, Err(Error::Breakdown { what: "comparing distances", .. })), "{refused:?}");
 }
 
-/// With one target there is one plan: the objective is the mean squared distance within the source.
+/// With one target there is one plan: the objective is the mean square of the distances within the source.
 #[test]
 fn all_mass_on_one_target_is_solved() {
     let x = cloud(20, 3, 4);
     let y = cloud(5, 2, 5);
     let a: Vec<f64> = (0..20).map(|i| 0.01 + i as f64 / 190.0).collect();
     let b = [0.0, 1.2, 0.0, 0.0, 0.0];
+    let square = |i: usize, k: usize| (&x.row(i) - &x.row(k)).mapv(|d| f64::from(d).powi(2)).sum();
+    let pairs = || (0..20).flat_map(|i| (0..20).map(move |k| (i, k)));
+    let longest = pairs().map(|(i, k)| square(i, k)).fold(0.0, f64::max);
+    let mean = |(i, k): (usize, usize)| a[i] * a[k] / 1.44 * (square(i, k) / longest).powi(2);
+    let expected: f64 = pairs().map(mean).sum();
     let [x, y] = [x, y].map(|x| Space::squared_euclidean(x.view()).unwrap().normalised());
     let found = GromovWasserstein::conditional_gradient().starts(7).solve(&x, &y, &a, &b).unwrap();
     assert_eq!(found.stop, StopReason::Converged);
+    assert!((found.value - expected).abs() < CLOSE * expected, "{} for {expected}", found.value);
     assert!((found.plan.column(1).sum() - 1.0).abs() < 1e-6, "single precision: {}", found.plan);
 }
 
