@@ -11,12 +11,9 @@
 use rayon::prelude::*;
 use std::{borrow::Cow, ops::Range};
 
-use super::rule::MarginalRule;
+use super::rule::{MarginalRule, lift};
 use crate::{Cost, memory, simd, simd::ROWS, tasks::tasks};
 
-/// The power of two to which the largest weight is lifted when rows are added to the column sums. Without it,
-/// products of the smallest entries would be subnormal numbers, on which processors of Intel take far longer.
-const LIFTED: i32 = 40;
 /// Number of rows after which single-precision column sums are added to the double-precision ones.
 const FLUSH: usize = 64;
 /// Largest number of values in a streamed block (32 MiB per thread); with fewer, packing would dominate.
@@ -87,8 +84,7 @@ impl<'a> ScalingEngine<'a> {
             .collect();
         let (phi, psi, u, v) = (vec![0.0; n], vec![0.0; m], vec![1.0; n], vec![1.0; m]);
         let kernel = stored.then(|| memory::zeros(n * m));
-        let largest = a.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-        let lift = 2.0_f64.powi((LIFTED - largest.log2().floor() as i32).min(f64::MAX_EXP - 1));
+        let lift = lift(&a);
         Self { cost, a, b, epsilon, phi, psi, u, v, kernel, shares, backwards: false, lift }
     }
 
