@@ -45,7 +45,7 @@ pub struct Run {
 /// A run with what was loaded of it.
 struct OpenRun<'r> {
     run: &'r PipelineRun<'r>,
-    of_items: BTreeMap<Vec<String>, RunSession<'r>>,
+    of_items: BTreeMap<Vec<String>, RunSession>,
     of_vectors: BTreeMap<String, Session>,
     galleries: Option<Vec<Gallery>>,
 }

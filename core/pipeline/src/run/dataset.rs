@@ -211,7 +211,7 @@ impl BlockItems {
     /// Returns the outputs of the rows.
     fn run(
         self,
-        session: &RunSession<'_>,
+        session: &RunSession,
         steps: &StageProgress<'_>,
         stream: &RowStream,
         block: u64,

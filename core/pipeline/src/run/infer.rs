@@ -70,7 +70,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// If the run has no such modality, or the engine cannot load the graph.
-    pub fn session(&self, modalities: &[&str], threads: SessionThreads) -> Result<RunSession<'_>, Error> {
+    pub fn session(&self, modalities: &[&str], threads: SessionThreads) -> Result<RunSession, Error> {
         let mut given = modalities.iter().map(|name| self.place(name)).collect::<Result<Vec<_>, _>>()?;
         given.sort_unstable();
         given.dedup();

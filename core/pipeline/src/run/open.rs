@@ -38,7 +38,7 @@ use ndarray::Array2;
 use std::{
     collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 /// An opened run: its files were verified and its adapters are open.
@@ -47,7 +47,7 @@ pub struct Run<'a> {
     pub manifest: RunManifest,
     pub(super) folder: PathBuf,
     /// The modalities, with encoders extracted from the merged model.
-    pub(super) modalities: Vec<ModalityEncoders>,
+    pub(super) modalities: Arc<Vec<ModalityEncoders>>,
     /// The merged model, `model.onnx`.
     pub(super) merged: Graph,
     /// The heads, inverses and fusion.
@@ -110,13 +110,13 @@ impl<'a> Run<'a> {
                 let source = RunSource { folder, merged: &merged, storage };
                 open_modality(&source, modality, rules, &model.token_ports(&modality.name), env)
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         let folder = folder.to_path_buf();
         let (data, held_out) = (OnceLock::new(), OnceLock::new());
         Ok(Self {
             manifest,
             folder,
-            modalities,
+            modalities: Arc::new(modalities),
             merged,
             model,
             learned,

@@ -2,8 +2,12 @@
 
 use super::open::{Run, RunOutputs};
 use crate::{
-    base::{error::Error, reporter::StageProgress},
+    base::{
+        error::Error,
+        reporter::{Reporter, StageProgress},
+    },
     catalog::{encoder::Encoder, raw::RawItem},
+    plan::ModalityEncoders,
 };
 use chiasm_graph::{DType, Dim, Graph, Port, Tensor};
 use chiasm_host::HostError;
@@ -11,7 +15,7 @@ use chiasm_runtime::{
     BadItemPolicy, BatchReceiver, EmbedOptions, EmbedRequest, ItemInput, Session, SessionOptions, embed,
 };
 use ndarray::Array2;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The threads of a [`RunSession`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +27,12 @@ pub enum SessionThreads {
     Shared(usize),
 }
 
-/// The graph that raw items of some modalities need, and how they are prepared.
-pub struct RunSession<'r> {
-    run: &'r Run<'r>,
+/// The graph that raw items of some modalities need, and how they are prepared. It does not need the [`Run`]
+/// any more, so that threads can hand it to one another.
+pub struct RunSession {
+    /// All modalities of the run.
+    modalities: Arc<Vec<ModalityEncoders>>,
+    reporter: Arc<dyn Reporter>,
     /// The modalities, in the order of the run.
     given: Vec<usize>,
     session: Session,
@@ -48,11 +55,11 @@ pub struct SessionOutputs {
     pub bad: BTreeMap<usize, String>,
 }
 
-impl<'r> RunSession<'r> {
+impl RunSession {
     /// Loads a graph of the run that takes the items of these modalities. Its further inputs, `fuse/...`,
     /// belong to absent ones and get one masked token.
     pub(super) fn open(
-        run: &'r Run<'_>,
+        run: &Run<'_>,
         given: Vec<usize>,
         graph: &Graph,
         threads: SessionThreads,
@@ -88,12 +95,13 @@ impl<'r> RunSession<'r> {
             absent.collect::<Result<Vec<_>, Error>>()?.into_iter().unzip();
         inputs.extend(absent_inputs);
         let outputs = session.outputs().iter().map(|port| port.name.clone()).collect();
-        Ok(Self { run, given, session, outputs, inputs, kept, absent, threads })
+        let (modalities, reporter) = (Arc::clone(&run.modalities), Arc::clone(&run.env.reporter));
+        Ok(Self { modalities, reporter, given, session, outputs, inputs, kept, absent, threads })
     }
 
     /// Returns the names of the modalities, in the order of the run.
     pub fn modalities(&self) -> Vec<&str> {
-        self.given.iter().map(|at| self.run.modalities[*at].name.as_str()).collect()
+        self.given.iter().map(|at| self.modalities[*at].name.as_str()).collect()
     }
 
     /// Returns the outputs: name, element type, and axes after the first, which is that of the items.
@@ -116,7 +124,7 @@ impl<'r> RunSession<'r> {
 
     /// Runs raw items as [`RunSession::run`] does, and reports the progress.
     pub(super) fn run_all(&self, columns: &[&[RawItem]]) -> Result<RunOutputs, Error> {
-        let steps = StageProgress::begin(&*self.run.env.reporter, "run", rows_of(columns));
+        let steps = StageProgress::begin(&*self.reporter, "run", rows_of(columns));
         self.run_reported(columns, &steps)
     }
 
@@ -150,7 +158,7 @@ impl<'r> RunSession<'r> {
     fn prepare(&self, columns: &[&[RawItem]], row: usize) -> Result<Vec<Tensor>, HostError> {
         let mut tensors = Vec::new();
         for ((at, column), kept) in self.given.iter().zip(columns).zip(&self.kept) {
-            let encoders: &[Encoder] = &self.run.modalities[*at].encoders;
+            let encoders: &[Encoder] = &self.modalities[*at].encoders;
             for (encoder, kept) in encoders.iter().zip(kept) {
                 let made = encoder.prepare(&column[row])?;
                 tensors.extend(made.into_iter().zip(kept).filter_map(|(t, keep)| keep.then_some(t)));
