@@ -2,7 +2,7 @@
 
 use crate::{args::ServeArgs, command_result::CommandResult, print};
 use chiasm_pipeline::{Environment, Error};
-use chiasm_serve::{ServeOptions, serve};
+use chiasm_serve::{ServeOptions, TlsFiles, serve};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -27,12 +27,30 @@ pub fn run(args: &ServeArgs, env: &Environment) -> CommandResult {
         timeout: seconds("timeout", args.timeout)?,
         drain: seconds("drain", args.drain)?,
         api_key: args.api_key_file.as_deref().map(key).transpose()?,
+        tls: tls(args)?,
         ..ServeOptions::default()
     };
     if !args.host.is_loopback() && options.api_key.is_none() {
         env.reporter.note("everyone who reaches this address can use the runs: --api-key-file sets a key");
     }
-    serve(&options, env, &|address| print::line(&format!("listening on http://{address}")))
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    serve(&options, env, &|address| print::line(&format!("listening on {scheme}://{address}")))
+}
+
+/// Returns the files of the certificate and its key, if both are given.
+fn tls(args: &ServeArgs) -> CommandResult<Option<TlsFiles>> {
+    match (&args.tls_cert, &args.tls_key) {
+        (Some(certificates), Some(key)) => {
+            Ok(Some(TlsFiles { certificates: certificates.clone(), key: key.clone() }))
+        }
+        (None, None) => Ok(None),
+        (given, _) => {
+            let (given, missing) =
+                if given.is_some() { ("--tls-cert", "--tls-key") } else { ("--tls-key", "--tls-cert") };
+            let message = format!("{given} is given without {missing}");
+            Err(Error::input("chiasm::option", message, "give both, or none for plain HTTP"))
+        }
+    }
 }
 
 /// Parses `NAME=FILE`, or `FILE` for the only run.

@@ -1,5 +1,6 @@
 //! What is served, where, and within which limits.
 
+use crate::tls::TlsFiles;
 use chiasm_pipeline::Error;
 use std::{net::IpAddr, net::Ipv4Addr, path::PathBuf, time::Duration};
 
@@ -68,6 +69,8 @@ pub struct ServeOptions {
     pub drain: Duration,
     /// The key that requests must have, as `Authorization: Bearer KEY`.
     pub api_key: Option<String>,
+    /// The certificate and its key: the server then speaks HTTPS only.
+    pub tls: Option<TlsFiles>,
     /// How often the manifests of the runs are looked at.
     pub watch: Duration,
 }
@@ -88,6 +91,7 @@ impl Default for ServeOptions {
             timeout: Duration::from_secs(30),
             drain: Duration::from_secs(10),
             api_key: None,
+            tls: None,
             watch: Duration::from_secs(1),
         }
     }

@@ -1,8 +1,15 @@
 //! The server: connections, signals, and the end.
 
 use crate::{
-    auth::ApiKey, items::ItemFolder, metrics::Metrics, model::Service, options::ServeOptions,
-    registry::Registry, routes::router, state::ServerState,
+    auth::ApiKey,
+    items::ItemFolder,
+    metrics::Metrics,
+    model::Service,
+    options::ServeOptions,
+    registry::Registry,
+    routes::router,
+    state::ServerState,
+    tls::{self, TlsFiles},
 };
 use axum::Router;
 use chiasm_pipeline::{Environment, Error};
@@ -19,12 +26,15 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    net::TcpListener,
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
 };
+use tokio_rustls::TlsAcceptor;
 
-/// How long the header of a request may take, and how long a connection may be idle.
+/// How long a handshake or the header of a request may take, and how long a connection may be idle.
 const HEADER_TIME: Duration = Duration::from_secs(30);
 /// The most connections; further ones wait to be accepted.
 const CONNECTIONS: usize = 1024;
@@ -33,12 +43,14 @@ const NETWORK_THREADS: usize = 2;
 
 /// Serves runs until SIGTERM or SIGINT: it then accepts no more connections, answers what it has accepted,
 /// and returns. A second signal, or the end of [`ServeOptions::drain`], ends that at once. SIGHUP loads all
-/// runs again. `listening` is called with the address when every run is loaded.
+/// runs again, and reads the certificate again. `listening` is called with the address when every run is
+/// loaded.
 ///
 /// # Errors
-/// If a run cannot be loaded, or the address cannot be used.
+/// If a run cannot be loaded, the certificate or its key cannot be used, or the address cannot be used.
 pub fn serve(options: &ServeOptions, env: &Environment, listening: &dyn Fn(SocketAddr)) -> Result<(), Error> {
     check(options)?;
+    let acceptor = options.tls.as_ref().map(TlsFiles::read).transpose()?;
     let system = |what: &'static str| move |e| Error::io(what, Path::new("the server"), e);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(NETWORK_THREADS)
@@ -61,7 +73,7 @@ pub fn serve(options: &ServeOptions, env: &Environment, listening: &dyn Fn(Socke
             });
             let registry = &registry;
             scope.spawn(move || registry.watch(runs, service, scope));
-            runtime.block_on(listen(options, &state, listening))
+            runtime.block_on(listen(service, acceptor, &state, listening))
         });
         // Without this, the workers of the runs that were loaded would not end.
         registry.stopping.store(true, Ordering::Relaxed);
@@ -92,10 +104,12 @@ fn check(options: &ServeOptions) -> Result<(), Error> {
 }
 
 async fn listen(
-    options: &ServeOptions,
+    service: Service<'_>,
+    mut acceptor: Option<TlsAcceptor>,
     state: &Arc<ServerState>,
     listening: &dyn Fn(SocketAddr),
 ) -> Result<(), Error> {
+    let options = service.options;
     let address = SocketAddr::new(options.host, options.port);
     let failed = |e| Error::io("listen on", Path::new(&address.to_string()), e);
     let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -103,23 +117,32 @@ async fn listen(
     let mut reload = signal(SignalKind::hangup()).map_err(failed)?;
     listening(listener.local_addr().map_err(failed)?);
     let (router, graceful) = (router(Arc::clone(state)), GracefulShutdown::new());
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    // Ended with this function: a handshake has no request that is to be answered.
+    let mut handshakes = JoinSet::new();
     loop {
         tokio::select! {
             () = stops.next() => break,
-            _ = reload.recv() => state.registry.reload.store(true, Ordering::Relaxed),
-            accepted = accept(&listener, &connections) => {
-                if let Some((stream, place)) = accepted {
-                    let connection = graceful.watch(connection(stream, router.clone()));
-                    tokio::spawn(async move {
-                        let _ = connection.await; // a client that breaks off is no error of the server
-                        drop(place);
-                    });
+            _ = reload.recv() => {
+                state.registry.reload.store(true, Ordering::Relaxed);
+                read_again(service, &mut acceptor);
+            }
+            accepted = accept(&listener, &places) => match (accepted, &acceptor) {
+                (Some((stream, place)), None) => answer(stream, place, &router, &graceful),
+                (Some((stream, place)), Some(tls)) => {
+                    let limit = HEADER_TIME.min(options.timeout);
+                    handshakes.spawn(tls::greet(tls.clone(), stream, place, limit));
+                }
+                (None, _) => {}
+            },
+            Some(greeted) = handshakes.join_next() => {
+                if let Ok(Some((stream, place))) = greeted {
+                    answer(stream, place, &router, &graceful);
                 }
             }
         }
     }
-    drop(listener);
+    drop((listener, handshakes));
     state.registry.stopping.store(true, Ordering::Relaxed);
     tokio::select! {
         () = graceful.shutdown() => {}
@@ -129,12 +152,23 @@ async fn listen(
     Ok(())
 }
 
+/// Reads the certificate and its key again. If they cannot be used, the older ones stay.
+fn read_again(service: Service<'_>, acceptor: &mut Option<TlsAcceptor>) {
+    let Some(files) = &service.options.tls else { return };
+    match files.read() {
+        Ok(newer) => *acceptor = Some(newer),
+        Err(error) => {
+            service.env.reporter.note(&format!("the older certificate stays: {error}"));
+        }
+    }
+}
+
 /// Accepts a connection when there is a place for it.
 async fn accept(
     listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(connections).acquire_owned().await.ok()?;
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => {
             let _ = stream.set_nodelay(true); // only latency depends on it
@@ -148,14 +182,22 @@ async fn accept(
     }
 }
 
-fn connection(
-    stream: tokio::net::TcpStream,
-    router: Router,
-) -> http1::Connection<TokioIo<tokio::net::TcpStream>, TowerToHyperService<Router>> {
-    http1::Builder::new()
+/// Answers the requests of a connection, in a task of its own.
+fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    place: OwnedSemaphorePermit,
+    router: &Router,
+    graceful: &GracefulShutdown,
+) {
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        let _ = connection.await; // a client that breaks off is no error of the server
+        drop(place);
+    });
 }
 
 /// The signals that stop the server.

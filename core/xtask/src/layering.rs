@@ -140,6 +140,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("indicatif", &["chiasm"]),
     ("axum", &["chiasm-serve"]),
     ("tokio", &["chiasm-serve"]),
+    ("tokio-rustls", &["chiasm-serve"]),
 ];
 
 /// Prints the allowed dependencies, then checks the workspace.

@@ -46,6 +46,13 @@ pub struct ServeArgs {
     /// File with the key that requests must have: `Authorization: Bearer KEY`.
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
+    /// Serve HTTPS with the certificate in this file (PEM; further ones up to a trusted authority follow it).
+    /// SIGHUP reads it again.
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// File with the private key of that certificate (PEM, without a password).
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
 }
 
 fn run(text: &str) -> Result<ServedRun, String> {

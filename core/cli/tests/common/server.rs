@@ -13,6 +13,8 @@ use std::{
 /// A server on a free port, which ends with this value.
 pub struct Server {
     child: Child,
+    /// `http` or `https`.
+    scheme: String,
     address: String,
 }
 
@@ -45,8 +47,14 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://").unwrap();
-        Self { address: address.to_owned(), child }
+        let (scheme, address) =
+            line.trim().strip_prefix("listening on ").and_then(|url| url.split_once("://")).unwrap();
+        Self { scheme: scheme.to_owned(), address: address.to_owned(), child }
+    }
+
+    /// Returns `http` or `https`, as the server says.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -116,7 +124,7 @@ impl Drop for Server {
 }
 
 /// Reads an answer to the end of the connection.
-pub fn read_answer(stream: &mut TcpStream) -> Answer {
+pub fn read_answer(stream: &mut impl Read) -> Answer {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
