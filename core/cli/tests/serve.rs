@@ -5,8 +5,9 @@
 mod common;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use common::{Sandbox, json, server::Server};
+use common::{RandomNumbers, Sandbox, json, npy, server::Server};
 use serde_json::{Value, json as object};
+use std::collections::BTreeSet;
 
 /// Vectors of items in batches of other sizes: float32 sums in another order, on unit vectors.
 const TOLERANCE: f64 = 1e-5;
@@ -264,6 +265,67 @@ fn a_file_of_vectors_can_be_searched_instead_of_the_test_items() {
     for (hit, (_, score)) in hits.as_array().unwrap().iter().zip(&scores) {
         assert!((hit["score"].as_f64().unwrap() - score).abs() < TOLERANCE);
         assert!(hit["id"].as_str().unwrap().starts_with('b') && hit["url"].is_null());
+    }
+}
+
+/// After some requests of one item, one after the other, the thread that reads a request also runs it.
+#[test]
+fn requests_one_after_the_other_are_answered_as_any_others() {
+    let sandbox = vectors();
+    let server = Server::start(&sandbox, &["run"]);
+    let ask = |row: usize| {
+        let input = object!({ "name": "a", "shape": [1], "datatype": "INT64", "data": [row] });
+        server.post("/v2/models/run/infer", &object!({ "inputs": [input] }))
+    };
+    let flags: Vec<String> = (0..40).flat_map(|row| ["--a".to_owned(), row.to_string()]).collect();
+    let expected = run(&sandbox, &flags.iter().map(String::as_str).collect::<Vec<_>>());
+    for row in 0..40 {
+        let answer = ask(row);
+        assert_eq!(answer.status, 200, "row {row}");
+        same(&numbers(&answer.json()["outputs"][0]["data"]), &numbers(&expected["a_embeds"][row]));
+        if row % 10 == 9 {
+            assert_eq!(ask(1_000_000).status, 400, "there is no such row");
+        }
+    }
+    assert_eq!(server.metric("chiasm_batch_items_count{model=\"run\"}"), 44.0);
+}
+
+/// From 10,000 items on, the server multiplies in full only the vectors that 8-bit copies say may be among
+/// the best. The reference multiplies all of them in double precision.
+#[test]
+fn a_search_among_many_vectors_finds_what_multiplying_all_of_them_finds() {
+    let sandbox = vectors();
+    let width = numbers(&run(&sandbox, &["--a", "7"])["a_embeds"]).len();
+    let mut random = RandomNumbers(3);
+    let rows: Vec<Vec<f32>> = (0..12_000)
+        .map(|_| {
+            let row: Vec<f32> = (0..width).map(|_| random.next()).collect();
+            let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt();
+            row.iter().map(|value| value / norm).collect()
+        })
+        .collect();
+    sandbox.write("many.npy", npy(rows.len(), width, &rows.concat()));
+    let server = Server::start(&sandbox, &["run", "--index", "many.npy"]);
+    for query in [0, 4711, 11_999] {
+        let score = |row: &[f32]| {
+            row.iter().zip(&rows[query]).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()
+        };
+        let mut expected: Vec<(usize, f64)> =
+            rows.iter().enumerate().map(|(at, row)| (at, score(row))).collect();
+        expected.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let body = object!({ "query": { "vector": rows[query] }, "in": "vectors", "top": 100 });
+        let hits = server.good("/search", &body)["hits"].clone();
+        let hits = hits.as_array().unwrap();
+        assert_eq!(hits.len(), 100);
+        for (place, hit) in hits.iter().enumerate() {
+            let (item, given) = (hit["index"].as_u64().unwrap() as usize, hit["score"].as_f64().unwrap());
+            // A sum of a few products in single precision is off by less than 1e-6; items whose scores are
+            // nearer than that may change places.
+            assert!((given - expected[place].1).abs() < 1e-6, "{query}, place {place}: {hit}");
+            assert!((given - score(&rows[item])).abs() < 1e-6, "{query}, place {place}: {hit}");
+        }
+        let found: BTreeSet<u64> = hits.iter().map(|hit| hit["index"].as_u64().unwrap()).collect();
+        assert_eq!(found.len(), 100, "an item twice");
     }
 }
 

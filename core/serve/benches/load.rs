@@ -15,6 +15,8 @@ use std::{
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
+/// The bodies of a connection, which it sends in turn.
+const BODIES: usize = 256;
 /// The pause after a refused request.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -32,14 +34,17 @@ fn main() -> Fallible<()> {
     let texts = std::fs::read_to_string(texts)?;
     let texts: Vec<&str> = texts.lines().filter(|line| !line.is_empty()).collect();
     let model = given.get("--model").copied().unwrap_or("run");
+    // Made before the clock runs: the client shares the processor with the server.
+    let bodies: Vec<Vec<String>> =
+        (0..connections).map(|number| bodies(model, &texts, number, items)).collect();
     let start = Instant::now();
     let end = start + Duration::from_secs(seconds as u64);
     let done: Vec<Fallible<Client>> = std::thread::scope(|scope| {
         let clients = (0..connections).map(|number| {
-            let texts = &texts;
+            let bodies = &bodies;
             scope.spawn(move || {
                 let mut client = Client::connect(address)?;
-                client.send_until(end, number * 7919, |at| body(model, texts, at, items))?;
+                client.send_until(end, &bodies[number])?;
                 Ok(client)
             })
         });
@@ -76,9 +81,14 @@ fn say(line: &str) {
     println!("{line}");
 }
 
-fn body(model: &str, texts: &[&str], at: usize, items: usize) -> String {
-    let own: Vec<&str> = (0..items).map(|item| texts[(at + item) % texts.len()]).collect();
-    serde_json::json!({ "model": model, "input": own, "encoding_format": "base64" }).to_string()
+/// Returns the bodies that a connection sends.
+fn bodies(model: &str, texts: &[&str], number: usize, items: usize) -> Vec<String> {
+    let body = |at: usize| {
+        let start = number * 7919 + at * 101;
+        let own: Vec<&str> = (0..items).map(|item| texts[(start + item) % texts.len()]).collect();
+        serde_json::json!({ "model": model, "input": own, "encoding_format": "base64" }).to_string()
+    };
+    (0..BODIES).map(body).collect()
 }
 
 /// A connection, and what it measured.
@@ -97,17 +107,16 @@ impl Client {
         Ok(Self { stream, address: address.to_owned(), times: Vec::new(), statuses: BTreeMap::new() })
     }
 
-    fn send_until(&mut self, end: Instant, start: usize, body: impl Fn(usize) -> String) -> Fallible<()> {
-        let mut at = start;
+    fn send_until(&mut self, end: Instant, bodies: &[String]) -> Fallible<()> {
+        let mut at = 0;
         while Instant::now() < end {
-            let body = body(at);
             let started = Instant::now();
-            let status = self.send(&body)?;
+            let status = self.send(&bodies[at % bodies.len()])?;
             *self.statuses.entry(status).or_default() += 1;
             match status {
                 200 => {
                     self.times.push(started.elapsed().as_secs_f64());
-                    at += 101;
+                    at += 1;
                 }
                 429 => std::thread::sleep(PAUSE),
                 other => return Err(format!("the server answered {other}").into()),

@@ -6,18 +6,23 @@ use crate::{
     metrics::Metrics,
     options::{ServeOptions, ServedRun},
     queue::{Job, JobQueue, Outputs, Refused, Work},
-    worker::Worker,
+    worker::{Reply, Sessions, Worker},
 };
 use axum::http::StatusCode;
 use chiasm_graph::{Port, Tensor};
 use chiasm_host::Takes;
 use chiasm_pipeline::{Environment, Error, Gallery, Run};
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
     thread::Scope,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::oneshot;
+
+/// A lone text or row is run in the thread of its request if the last one took less than this. Other requests
+/// that the thread has to read wait that long.
+const AT_ONCE: Duration = Duration::from_millis(2);
 
 /// A modality of a run.
 pub struct ServedModality {
@@ -39,9 +44,12 @@ pub struct Model {
     pub galleries: Result<Vec<Gallery>, String>,
     /// When it was loaded, in seconds since 1970.
     pub loaded: u64,
-    queue: JobQueue,
+    queue: JobQueue<Sessions>,
+    metrics: Arc<Metrics>,
     max_batch: usize,
     max_queue: usize,
+    /// Whether a lone item is run without a worker.
+    at_once: bool,
 }
 
 /// The outcome of [`Model::submit`] if the run was replaced meanwhile: what was to be run.
@@ -55,7 +63,7 @@ pub enum Submitted {
 pub struct Service<'e> {
     pub env: &'e Environment,
     pub options: &'e ServeOptions,
-    pub metrics: &'e Metrics,
+    pub metrics: &'e Arc<Metrics>,
 }
 
 impl Model {
@@ -121,8 +129,9 @@ impl Model {
             jobs.push(Job { work, reply, queued });
             answers.push(answer);
         }
-        match self.queue.push(jobs) {
-            Ok(()) => {}
+        match self.queue.push(jobs, |free, work| self.at_once && free.can_run_at_once(work, AT_ONCE)) {
+            Ok(None) => {}
+            Ok(Some((job, sessions))) => self.run_at_once(job, sessions),
             Err(Refused::Full(waiting)) => {
                 return Submitted::Answer(Err(ApiError::busy(format!(
                     "{waiting} items wait already, and at most {} may: try again later",
@@ -143,6 +152,16 @@ impl Model {
         }
         drop(files);
         Submitted::Answer(joined(outputs))
+    }
+
+    /// Runs a lone job in this thread, which reads and answers requests: waking a worker and being woken by
+    /// it would take as long as a small model does.
+    fn run_at_once(&self, job: Job, mut sessions: Sessions) {
+        self.metrics.batch(&self.name, 1);
+        // A panic costs this request.
+        let replies = catch_unwind(AssertUnwindSafe(|| sessions.answer_one(job)));
+        self.queue.put(sessions);
+        replies.into_iter().flatten().for_each(Reply::send);
     }
 
     /// Accepts no more work. What was accepted is answered.
@@ -177,6 +196,8 @@ fn host(
         0 => threads.min(4),
         workers => workers,
     };
+    let worker = Worker::new(&run, (threads / workers).max(1))?;
+    let free = (0..workers).map(|_| worker.sessions()).collect::<Result<Vec<_>, _>>()?;
     let model = Arc::new(Model {
         name: served.name.clone(),
         modalities: modalities(&run)?,
@@ -184,16 +205,15 @@ fn host(
         outputs: run.model().outputs(),
         galleries,
         loaded: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
-        queue: JobQueue::new(options.max_queue),
+        queue: JobQueue::new(options.max_queue, free),
+        metrics: Arc::clone(metrics),
         max_batch: options.max_batch,
         max_queue: options.max_queue,
+        at_once: options.max_delay.is_zero(),
     });
-    let share = (threads / workers).max(1);
-    let made = (0..workers).map(|_| Worker::new(&served.name, &run, share)).collect::<Result<Vec<_>, _>>()?;
     std::thread::scope(|scope| {
-        for worker in made {
-            let model = &model;
-            scope.spawn(move || worker.work(&model.queue, options, metrics));
+        for _ in 0..workers {
+            scope.spawn(|| worker.work(&model.name, &model.queue, options, metrics));
         }
         let _ = loaded.send(Ok(Arc::clone(&model))); // the server may be stopping
     });

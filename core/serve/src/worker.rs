@@ -1,4 +1,4 @@
-//! A worker of a run: takes batches from the queue and runs them on sessions of its own.
+//! A worker of a run: takes batches from the queue and runs them on free sessions.
 
 use crate::{
     api_error::ApiError,
@@ -14,106 +14,140 @@ use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    time::{Duration, Instant},
 };
+use tokio::sync::oneshot;
 
-/// The sessions of a worker. One is loaded when it is first needed.
-pub struct Worker<'r> {
-    name: &'r str,
-    run: &'r Run<'r>,
-    threads: usize,
-    of_items: BTreeMap<Vec<String>, RunSession<'r>>,
+/// Sessions of a run, on which one batch runs at a time.
+#[derive(Default)]
+pub struct Sessions {
+    /// By the modalities.
+    of_items: BTreeMap<Vec<String>, ItemSession>,
     /// By the outputs.
     of_tensors: BTreeMap<Vec<String>, Session>,
+}
+
+/// A session for raw items, and how long its last run of one item took.
+struct ItemSession {
+    session: RunSession,
+    one_took: Option<Duration>,
+}
+
+/// An answer, and who waits for it.
+pub struct Reply(oneshot::Sender<Result<Outputs, ApiError>>, Result<Outputs, ApiError>);
+
+impl Reply {
+    pub fn send(self) {
+        let _ = self.0.send(self.1); // the client may have gone
+    }
+}
+
+/// What makes the sessions of a run and runs batches on them.
+pub struct Worker<'r> {
+    run: &'r Run<'r>,
+    threads: usize,
     /// The inputs that each output of `model.onnx` depends on.
     depends: BTreeMap<String, Vec<String>>,
 }
 
+impl Sessions {
+    /// Returns whether the work is one item that takes no long preparation, and the last one of its
+    /// modalities was run in less than `limit`.
+    pub fn can_run_at_once(&self, work: &Work, limit: Duration) -> bool {
+        let Work::Items { modalities, columns, .. } = work else { return false };
+        let took = self.of_items.get(modalities).and_then(|session| session.one_took);
+        work.items() == 1 && took.is_some_and(|took| took < limit) && columns.iter().flatten().all(is_small)
+    }
+
+    /// Runs a job for which [`Sessions::can_run_at_once`] holds.
+    pub fn answer_one(&mut self, job: Job) -> Vec<Reply> {
+        let Work::Items { modalities, .. } = &job.work else { return Vec::new() };
+        self.of_items.get_mut(modalities).map(|session| session.answer(vec![job])).unwrap_or_default()
+    }
+}
+
 impl<'r> Worker<'r> {
-    /// Loads what single items of every modality need.
+    /// Returns a worker for a run, whose sessions get this many threads.
+    ///
+    /// # Errors
+    /// If the outputs of the model cannot be extracted.
+    pub fn new(run: &'r Run<'r>, threads: usize) -> Result<Self, Error> {
+        let depends = run.model().outputs().into_iter().map(|output| {
+            let part = run.model().extract(&[&output.name]).map_err(|e| Error::Internal(e.to_string()))?;
+            Ok((output.name, part.inputs().into_iter().map(|port| port.name).collect()))
+        });
+        Ok(Self { run, threads, depends: depends.collect::<Result<_, Error>>()? })
+    }
+
+    /// Loads what single items of every modality need. The others are loaded when they are first needed.
     ///
     /// # Errors
     /// If the engine cannot load it.
-    pub fn new(name: &'r str, run: &'r Run<'r>, threads: usize) -> Result<Self, Error> {
-        let mut worker = Self {
-            name,
-            run,
-            threads,
-            of_items: BTreeMap::new(),
-            of_tensors: BTreeMap::new(),
-            depends: BTreeMap::new(),
-        };
-        for modality in run.names() {
-            worker.session_of(&[modality.to_owned()])?;
+    pub fn sessions(&self) -> Result<Sessions, Error> {
+        let mut sessions = Sessions::default();
+        for modality in self.run.names() {
+            self.session_of(&mut sessions, &[modality.to_owned()])?;
         }
-        for output in run.model().outputs() {
-            let part = run.model().extract(&[&output.name]).map_err(|e| Error::Internal(e.to_string()))?;
-            let inputs = part.inputs().into_iter().map(|port| port.name).collect();
-            worker.depends.insert(output.name, inputs);
-        }
-        Ok(worker)
+        Ok(sessions)
     }
 
     /// Answers jobs until the queue is closed and empty.
-    pub fn work(mut self, queue: &JobQueue, options: &ServeOptions, metrics: &Metrics) {
-        while let Some(batch) = queue.take(options.max_batch, options.max_delay) {
-            metrics.batch(self.name, batch.iter().map(|job| job.work.items()).sum());
+    pub fn work(&self, name: &str, queue: &JobQueue<Sessions>, options: &ServeOptions, metrics: &Metrics) {
+        while let Some((batch, mut sessions)) = queue.take(options.max_batch, options.max_delay) {
+            metrics.batch(name, batch.iter().map(|job| job.work.items()).sum());
             // A panic costs the requests of this batch, whose replies are dropped; the next batch is run.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.answer(batch)));
+            let replies = catch_unwind(AssertUnwindSafe(|| self.answer(&mut sessions, batch)));
+            // Before the replies: the next request of a client must not find the sessions in use.
+            queue.put_back(sessions);
+            replies.into_iter().flatten().for_each(Reply::send);
         }
     }
 
-    fn answer(&mut self, batch: Vec<Job>) {
+    fn answer(&self, sessions: &mut Sessions, batch: Vec<Job>) -> Vec<Reply> {
         match batch.first().map(|job| &job.work) {
-            Some(Work::Items { .. }) => self.answer_items(batch),
-            _ => batch.into_iter().for_each(|job| {
-                let answer = match &job.work {
-                    Work::Tensors { inputs, outputs } => self.tensors(inputs, outputs),
-                    Work::Items { .. } => Err(ApiError::internal("a batch of two kinds")),
-                };
-                let _ = job.reply.send(answer); // the client may have gone
-            }),
-        }
-    }
-
-    fn answer_items(&mut self, batch: Vec<Job>) {
-        let (mut joined, mut names): (Vec<Vec<RawItem>>, &[String]) = (Vec::new(), &[]);
-        for job in &batch {
-            let Work::Items { modalities, columns, .. } = &job.work else { continue };
-            names = modalities;
-            joined.resize(columns.len(), Vec::new());
-            joined.iter_mut().zip(columns).for_each(|(all, own)| all.extend_from_slice(own));
-        }
-        let columns: Vec<&[RawItem]> = joined.iter().map(Vec::as_slice).collect();
-        let ran = self.session_of(names).and_then(|session| session.run(&columns)).map_err(ApiError::from);
-        // What fails in one request must not fail the others.
-        if ran.is_err() && batch.len() > 1 {
-            return batch.into_iter().for_each(|job| self.answer_items(vec![job]));
-        }
-        let mut start = 0;
-        for job in batch {
-            let rows = start..start + job.work.items();
-            start = rows.end;
-            let answer = ran.as_ref().map_err(ApiError::clone).and_then(|ran| {
-                match ran.bad.range(rows.clone()).next() {
-                    Some((item, reason)) => Err(unreadable(item - rows.start, reason, &job.work)),
-                    None => rows_of(&ran.outputs, rows),
+            Some(Work::Items { modalities, .. }) => {
+                let modalities = modalities.clone();
+                match self.session_of(sessions, &modalities).map_err(ApiError::from) {
+                    Ok(session) => session.answer(batch),
+                    Err(error) => batch.into_iter().map(|job| Reply(job.reply, Err(error.clone()))).collect(),
                 }
-            });
-            let _ = job.reply.send(answer); // the client may have gone
+            }
+            _ => batch
+                .into_iter()
+                .map(|job| {
+                    let answer = match &job.work {
+                        Work::Tensors { inputs, outputs } => self.tensors(sessions, inputs, outputs),
+                        Work::Items { .. } => Err(ApiError::internal("a batch of two kinds")),
+                    };
+                    Reply(job.reply, answer)
+                })
+                .collect(),
         }
     }
 
-    fn session_of(&mut self, modalities: &[String]) -> Result<&RunSession<'r>, Error> {
-        if !self.of_items.contains_key(modalities) {
+    fn session_of<'s>(
+        &self,
+        sessions: &'s mut Sessions,
+        modalities: &[String],
+    ) -> Result<&'s mut ItemSession, Error> {
+        if !sessions.of_items.contains_key(modalities) {
             let names: Vec<&str> = modalities.iter().map(String::as_str).collect();
             let session = self.run.session(&names, SessionThreads::Shared(self.threads))?;
-            self.of_items.insert(modalities.to_vec(), session);
+            sessions.of_items.insert(modalities.to_vec(), ItemSession { session, one_took: None });
         }
-        self.of_items.get(modalities).ok_or_else(|| Error::Internal("a session is missing".to_owned()))
+        sessions
+            .of_items
+            .get_mut(modalities)
+            .ok_or_else(|| Error::Internal("a session is missing".to_owned()))
     }
 
     /// Runs tensors through the part of `model.onnx` that depends on these inputs only.
-    fn tensors(&mut self, inputs: &[(String, Tensor)], wanted: &[String]) -> Result<Outputs, ApiError> {
+    fn tensors(
+        &self,
+        sessions: &mut Sessions,
+        inputs: &[(String, Tensor)],
+        wanted: &[String],
+    ) -> Result<Outputs, ApiError> {
         let given = |name: &String| inputs.iter().any(|(own, _)| own == name);
         let possible: Vec<String> = (self.depends.iter())
             .filter(|(_, inputs)| inputs.iter().all(given))
@@ -128,12 +162,12 @@ impl<'r> Worker<'r> {
         if possible.is_empty() {
             return Err(ApiError::bad("no output depends on the given inputs only"));
         }
-        if !self.of_tensors.contains_key(&possible) {
+        if !sessions.of_tensors.contains_key(&possible) {
             let names: Vec<&str> = possible.iter().map(String::as_str).collect();
             let session = self.run.tensor_session(&names, self.threads)?;
-            self.of_tensors.insert(possible.clone(), session);
+            sessions.of_tensors.insert(possible.clone(), session);
         }
-        let Some(session) = self.of_tensors.get(&possible) else {
+        let Some(session) = sessions.of_tensors.get(&possible) else {
             return Err(ApiError::internal("a session is missing"));
         };
         let named: Vec<(&str, &Tensor)> =
@@ -143,6 +177,58 @@ impl<'r> Worker<'r> {
         // Wrong shapes are the client's: the engine has no other reason to fail on a model that was verified.
         session.run_outputs(&named, &wanted).map_err(|error| ApiError::bad(error.to_string()))
     }
+}
+
+/// The longest text, in bytes, that is surely tokenised in a fraction of a millisecond.
+const SHORT_TEXT: usize = 2048;
+
+fn is_small(item: &RawItem) -> bool {
+    match item {
+        RawItem::Text(text) => text.len() <= SHORT_TEXT,
+        RawItem::Row(_) => true,
+        RawItem::Path(_) => false,
+    }
+}
+
+impl ItemSession {
+    /// Answers jobs of items of these modalities.
+    fn answer(&mut self, batch: Vec<Job>) -> Vec<Reply> {
+        let alone = batch.iter().map(|job| job.work.items()).sum::<usize>() == 1;
+        let started = Instant::now();
+        let replies = answer_items(&self.session, batch);
+        if alone {
+            self.one_took = Some(started.elapsed());
+        }
+        replies
+    }
+}
+
+/// Runs jobs of items of the same modalities together.
+fn answer_items(session: &RunSession, batch: Vec<Job>) -> Vec<Reply> {
+    let mut joined: Vec<Vec<RawItem>> = Vec::new();
+    for job in &batch {
+        let Work::Items { columns, .. } = &job.work else { continue };
+        joined.resize(columns.len(), Vec::new());
+        joined.iter_mut().zip(columns).for_each(|(all, own)| all.extend_from_slice(own));
+    }
+    let columns: Vec<&[RawItem]> = joined.iter().map(Vec::as_slice).collect();
+    let ran = session.run(&columns).map_err(ApiError::from);
+    // What fails in one request must not fail the others.
+    if ran.is_err() && batch.len() > 1 {
+        return batch.into_iter().flat_map(|job| answer_items(session, vec![job])).collect();
+    }
+    let mut start = 0;
+    let reply = |job: Job| {
+        let rows = start..start + job.work.items();
+        start = rows.end;
+        let answer =
+            ran.as_ref().map_err(ApiError::clone).and_then(|ran| match ran.bad.range(rows.clone()).next() {
+                Some((item, reason)) => Err(unreadable(item - rows.start, reason, &job.work)),
+                None => rows_of(&ran.outputs, rows),
+            });
+        Reply(job.reply, answer)
+    };
+    batch.into_iter().map(reply).collect()
 }
 
 /// The error about an item that an adapter could not read. The name of its file, which is the server's own,
