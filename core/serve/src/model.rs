@@ -21,7 +21,7 @@ use std::{
 use tokio::sync::oneshot;
 
 /// A lone text or row is run in the thread of its request if the last one took less than this. Other requests
-/// that the thread has to read wait that long.
+/// that the thread has to read wait that long, and at most until the server wakes another thread.
 const AT_ONCE: Duration = Duration::from_millis(2);
 
 /// A modality of a run.

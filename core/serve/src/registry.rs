@@ -22,7 +22,7 @@ use std::{
 };
 
 /// How often a stop is looked for.
-const TICK: Duration = Duration::from_millis(50);
+pub const TICK: Duration = Duration::from_millis(50);
 
 /// The runs that are served, by name.
 #[derive(Default)]
@@ -62,7 +62,7 @@ impl Registry {
     /// Runs work on the run of this name: on the newer one, if it is replaced before the work is accepted.
     pub async fn run(&self, name: &str, mut work: Work) -> Result<Outputs, ApiError> {
         loop {
-            if self.closed.load(Ordering::Relaxed) {
+            if self.is_closed() {
                 return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the server stops"));
             }
             match self.model(name)?.submit(work).await {
@@ -128,6 +128,11 @@ impl Registry {
                 service.env.reporter.note(&note);
             }
         }
+    }
+
+    /// Returns whether nothing is run any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// Ends the workers of all runs when they have answered what waits.

@@ -6,7 +6,7 @@ use crate::{
     metrics::Metrics,
     model::Service,
     options::ServeOptions,
-    registry::Registry,
+    registry::{Registry, TICK},
     routes::router,
     state::ServerState,
     tls::{self, TlsFiles},
@@ -28,6 +28,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -73,6 +74,8 @@ pub fn serve(options: &ServeOptions, env: &Environment, listening: &dyn Fn(Socke
             });
             let registry = &registry;
             scope.spawn(move || registry.watch(runs, service, scope));
+            let network = runtime.handle().clone();
+            scope.spawn(move || wake_regularly(&network, registry));
             runtime.block_on(listen(service, acceptor, &state, listening))
         });
         // Without this, the workers of the runs that were loaded would not end.
@@ -82,6 +85,15 @@ pub fn serve(options: &ServeOptions, env: &Environment, listening: &dyn Fn(Socke
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
+}
+
+/// Wakes a network thread again and again until the server has ended. While one runs a lone item, which can
+/// take long if its plugin hangs, no other one watches the connections unless something wakes it.
+fn wake_regularly(network: &Handle, registry: &Registry) {
+    while !registry.is_closed() {
+        std::thread::sleep(TICK);
+        network.spawn(async {});
+    }
 }
 
 /// Checks what cannot be served.
