@@ -80,15 +80,15 @@ pub fn exact_points(
     let mut tree = NetworkSimplex::new(
         &weights[0],
         &weights[1],
-        clouds.candidates(&f, &v),
+        &clouds.candidates(&f, &v),
         3.0 * clouds.largest(),
         clouds.tolerance(),
     );
-    let stop = tree.solve(limits, clock, |tree| {
-        let (u, v) = tree.dual.split_at(rows.len());
+    let stop = tree.solve(limits, clock, |dual| {
+        let (u, v) = dual.split_at(rows.len());
         let slack = clouds.tolerance();
         clouds
-            .scan(u, &v[..columns.len()], WORST)
+            .scan(u, v, WORST)
             .into_iter()
             .filter(|(_, arc)| arc.cost - u[arc.source as usize] - v[arc.target as usize] < -slack)
             .map(|(_, arc)| arc)
@@ -98,7 +98,7 @@ pub fn exact_points(
         .map(|(i, j, mass)| PlanEntry { source: rows[i], target: columns[j], mass })
         .collect();
     let mut targets = vec![f64::NEG_INFINITY; shape.1];
-    columns.iter().zip(&tree.dual[rows.len()..]).for_each(|(&j, dual)| targets[j] = *dual);
+    columns.iter().zip(&tree.dual()[rows.len()..]).for_each(|(&j, dual)| targets[j] = *dual);
     Ok(certified(&all, [&a, &b], entries, targets, (mass, stop, clock)))
 }
 

@@ -62,19 +62,15 @@ impl ExactProblem<'_> {
         let (a, b) = (weights(self.a, &self.rows), weights(self.b, &self.columns));
         let big = self.low.abs().max((self.low + self.spread).abs()) + self.spread;
         let arcs = if known.is_empty() { self.candidates(&f, &v) } else { self.known_arcs(known) };
-        let mut tree = NetworkSimplex::new(&a, &b, arcs, big, self.tolerance());
-        let stop = tree.solve(self.limits, self.clock, |tree| self.violated(tree));
+        let mut tree = NetworkSimplex::new(&a, &b, &arcs, big, self.tolerance());
+        let stop = tree.solve(self.limits, self.clock, |dual| self.violated(dual));
         let entry = |(i, j, mass): (usize, usize, f64)| PlanEntry {
             source: self.rows[i],
             target: self.columns[j],
             mass,
         };
         let entries = tree.flows().into_iter().map(entry).collect();
-        let mut v = vec![f64::NEG_INFINITY; self.b.len()];
-        for (k, &j) in self.columns.iter().enumerate() {
-            v[j] = tree.dual[self.rows.len() + k];
-        }
-        (entries, v, stop)
+        (entries, self.spread_out(&tree.dual()), stop)
     }
 
     /// Returns the arcs of a known plan so that filling them greedily gives the plan again: each has an end
@@ -153,18 +149,25 @@ impl ExactProblem<'_> {
         arcs.into_iter().map(|(_, arc)| arc).collect()
     }
 
-    /// Returns arcs with negative reduced costs under the tree's dual potentials, the worst few of each row.
-    fn violated(&self, tree: &NetworkSimplex) -> Vec<CandidateArc> {
+    /// Returns the potentials of all targets from those of the sources and targets with weight; those of the
+    /// others are -infinity.
+    fn spread_out(&self, dual: &[f64]) -> Vec<f64> {
+        let mut v = vec![f64::NEG_INFINITY; self.b.len()];
+        self.columns.iter().zip(&dual[self.rows.len()..]).for_each(|(&j, dual)| v[j] = *dual);
+        v
+    }
+
+    /// Returns arcs with negative reduced costs under these dual potentials, the worst few of each row.
+    fn violated(&self, dual: &[f64]) -> Vec<CandidateArc> {
         const WORST: usize = 4;
         let n = self.rows.len();
         let tolerance = self.tolerance();
-        let mut v = vec![f64::NEG_INFINITY; self.b.len()];
-        self.columns.iter().zip(&tree.dual[n..]).for_each(|(&j, dual)| v[j] = *dual);
+        let v = self.spread_out(dual);
         (0..n)
             .into_par_iter()
             .with_min_len(self.rows_per_task())
             .flat_map_iter(|k| {
-                let (row, bound) = (self.row(self.rows[k]), tree.dual[k] - tolerance);
+                let (row, bound) = (self.row(self.rows[k]), dual[k] - tolerance);
                 let mut bad: Vec<(f64, CandidateArc)> = Vec::new();
                 if simd::min_reduced(row, &v) < bound {
                     for (l, &j) in self.columns.iter().enumerate() {
