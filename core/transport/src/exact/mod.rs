@@ -62,8 +62,9 @@ pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &SolverLim
     finite("cost matrix", cost, |c: f64| c > f64::NEG_INFINITY)?;
     crate::mass("source weights", a, cost.nrows())?;
     crate::mass("target weights", b, cost.ncols())?;
+    let sizes = forbidden::Magnitudes::of(cost);
     for finite_too in [true, false] {
-        let Some(lowered) = forbidden::lowered(cost, finite_too) else { continue };
+        let Some(lowered) = forbidden::lowered(cost, &sizes, finite_too) else { continue };
         let mut found = solve(lowered.costs.view(), a, b, limits, Start::Costs(Some(lowered.mean)))?;
         let forbids = |entry: &PlanEntry| lowered.forbids(entry.source, entry.target);
         let used: f64 = found.entries.iter().filter(|entry| forbids(entry)).map(|entry| entry.mass).sum();
@@ -80,7 +81,7 @@ pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &SolverLim
             return Err(Error::Breakdown { what: "exact transport", why });
         }
     }
-    if cost.iter().any(|c| *c == f64::INFINITY) {
+    if sizes.infinite {
         let why = "no plan avoids the forbidden entries (infinite costs): allow more entries, or \
                    move less mass (exact_partial; --mass)";
         return Err(Error::Breakdown { what: "exact transport", why });
@@ -147,7 +148,7 @@ const START_SHARES: (f64, f64) = (3e-3, 2e-2);
 const START_PART: f64 = 0.2;
 const NEAR: usize = 10;
 /// Problems with at most this many costs start from the least costs of their rows and columns.
-const SMALL: usize = 1000;
+const SMALL: usize = 500;
 
 /// Returns dual potentials near the optimum from a short entropic solve. `mean` is the mean cost, where it is
 /// known, and `low` the smallest. Returns those of the least costs for small problems and where the

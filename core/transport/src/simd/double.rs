@@ -12,6 +12,11 @@ dispatch! {
     /// Returns the minimum and the maximum.
     range = range_body(values: &[f64]) -> (f64, f64)
 }
+dispatch! {
+    /// Returns the smallest magnitude that is not zero and the largest finite one, infinity and zero where
+    /// there is none, and whether a value is infinite.
+    magnitudes = magnitudes_body(values: &[f64]) -> (f64, f64, bool)
+}
 #[inline(always)]
 fn min_reduced_body<const FMA: bool>(row: &[f64], v: &[f64]) -> f64 {
     let ((row, row_rest), (v, v_rest)) = (row.as_chunks::<LANES>(), v.as_chunks::<LANES>());
@@ -38,4 +43,24 @@ fn range_body<const FMA: bool>(values: &[f64]) -> (f64, f64) {
     }
     let all = |ends: [f64; LANES]| ends.into_iter().chain(rest.iter().copied());
     (all(low).fold(f64::INFINITY, f64::min), all(high).fold(f64::NEG_INFINITY, f64::max))
+}
+
+#[inline(always)]
+fn magnitudes_body<const FMA: bool>(values: &[f64]) -> (f64, f64, bool) {
+    let (lanes, rest) = values.as_chunks::<LANES>();
+    let (mut low, mut high, mut top) = ([f64::INFINITY; LANES], [0.0_f64; LANES], [0.0_f64; LANES]);
+    let add = |value: f64, low: &mut f64, high: &mut f64, top: &mut f64| {
+        let size = value.abs();
+        *low = if size > 0.0 && size < *low { size } else { *low };
+        *high = if size < f64::INFINITY && size > *high { size } else { *high };
+        *top = if size > *top { size } else { *top };
+    };
+    for lane in lanes {
+        for l in 0..LANES {
+            add(lane[l], &mut low[l], &mut high[l], &mut top[l]);
+        }
+    }
+    rest.iter().for_each(|value| add(*value, &mut low[0], &mut high[0], &mut top[0]));
+    let most = |values: [f64; LANES]| values.into_iter().fold(0.0, f64::max);
+    (low.into_iter().fold(f64::INFINITY, f64::min), most(high), most(top) == f64::INFINITY)
 }

@@ -41,7 +41,7 @@ macro_rules! dispatch {
 
 mod double;
 
-pub(crate) use double::{min_reduced, range};
+pub(crate) use double::{magnitudes, min_reduced, range};
 
 #[cfg(target_arch = "x86_64")]
 enum InstructionSet {
