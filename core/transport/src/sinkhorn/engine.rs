@@ -63,7 +63,7 @@ enum RowPass<'r> {
     /// Computes the new scaling of the row, with which the row is added to the column sums.
     Scale(&'r MarginalRule),
     /// Adds the row times its sum to the column sums, as a Hessian-vector product needs it.
-    Couple,
+    Couple(&'r MarginalRule),
 }
 
 impl<'a> ScalingEngine<'a> {
@@ -198,11 +198,11 @@ impl<'a> ScalingEngine<'a> {
         }
     }
 
-    /// Returns `P^T diag(1/a) P x` for the plan of the last sweep, whose row marginals are exact.
-    pub(super) fn couple(&mut self, x: &[f64]) -> Vec<f64> {
+    /// Returns `tau P^T diag(1/a~) P x` for the plan of the last sweep, whose row marginals a~ satisfy `rule`.
+    pub(super) fn couple(&mut self, x: &[f64], rule: &MarginalRule) -> Vec<f64> {
         let w = self.target_weights();
         let wx: Vec<f32> = w.iter().zip(x).map(|(&w, x)| (f64::from(w) * x) as f32).collect();
-        self.pass(&wx, RowPass::Couple);
+        self.pass(&wx, RowPass::Couple(rule));
         self.column_sums().iter().zip(w).map(|(t, w)| t * f64::from(w)).collect()
     }
 
@@ -378,14 +378,14 @@ impl RowShare {
                     let (error, spread) = rule.update(a, &sums[..live], &job.phi[at_rows], u);
                     self.error += error;
                     self.spread = self.spread.max(spread);
-                    z.iter_mut()
-                        .zip(a)
-                        .zip(u)
-                        .for_each(|((z, a), u)| *z = (job.lift * a * f64::from(*u)) as f32);
+                    for (z, (a, u)) in z.iter_mut().zip(a.iter().zip(u)) {
+                        *z = (job.lift * a * f64::from(*u)) as f32;
+                    }
                 }
-                RowPass::Couple => {
-                    for (((z, a), u), sum) in z.iter_mut().zip(a).zip(u).zip(sums) {
-                        *z = (job.lift * a * f64::from(*u).powi(2) * sum) as f32;
+                RowPass::Couple(rule) => {
+                    let rows = z.iter_mut().zip(a).zip(u).zip(&job.phi[at_rows]).zip(sums);
+                    for ((((z, a), &mut u), phi), sum) in rows {
+                        *z = (job.lift * a * rule.coupling(*phi, u) * f64::from(u).powi(2) * sum) as f32;
                     }
                 }
             }

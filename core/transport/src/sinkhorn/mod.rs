@@ -142,8 +142,8 @@ impl Sinkhorn {
         self
     }
 
-    /// Sets whether Newton steps may replace plain iterations when these converge slowly (balanced problems
-    /// only; on by default).
+    /// Sets whether Newton steps may replace plain iterations when these converge slowly (not in partial
+    /// problems; on by default).
     pub fn accelerated(mut self, accelerated: bool) -> Self {
         self.accelerated = accelerated;
         self
@@ -287,8 +287,8 @@ impl Sinkhorn {
         clock: Instant,
     ) -> Result<IterationOutcome> {
         let (mut source, target, total) = self.rules(engine);
-        let mut newton =
-            (self.accelerated && self.marginals == Marginals::Balanced).then(NewtonSteps::default);
+        let mut newton = (self.accelerated && !matches!(self.marginals, Marginals::Partial { .. }))
+            .then(NewtonSteps::default);
         let mut stall = StallDetector::default();
         let mut failures = 0;
         let mut reads = 0;
@@ -326,7 +326,8 @@ impl Sinkhorn {
             if let Some(newton) = &mut newton
                 && newton.is_due(error)
             {
-                let (faster, products) = newton.step(engine, &columns, v, error, tolerance);
+                let (faster, products) =
+                    newton.step(engine, (&columns, v), (error, tolerance), [&source, &target]);
                 reads += products;
                 v = faster;
             }

@@ -40,6 +40,22 @@ impl MarginalRule {
         if new.is_finite() { new } else { old }
     }
 
+    /// Returns `epsilon / rho` of a penalty, which is zero for an equality.
+    pub(super) fn softness(&self) -> f64 {
+        1.0 / self.tau - 1.0
+    }
+
+    /// Returns the share of its weight that a point with this potential should have: `exp(-f / rho)` for a
+    /// penalty, one for an equality.
+    pub(super) fn demand(&self, absorbed: f64, scaling: f32) -> f64 {
+        if self.tau == 1.0 { 1.0 } else { (-self.softness() * (absorbed + f64::from(scaling).ln())).exp() }
+    }
+
+    /// Returns the factor `tau / demand` of a row in a Hessian-vector product.
+    pub(super) fn coupling(&self, absorbed: f64, scaling: f32) -> f64 {
+        self.tau / self.demand(absorbed, scaling)
+    }
+
     /// Whether the marginal must equal the weights.
     fn is_equality(&self) -> bool {
         self.tau == 1.0 && self.cap == f64::INFINITY
