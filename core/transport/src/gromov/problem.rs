@@ -253,7 +253,7 @@ impl GromovProblem<'_> {
             } else {
                 f64::from(slope + bend < 0.0)
             };
-            let moved = step * direction.iter().map(|d| f64::from(d.abs())).sum::<f64>();
+            let moved = step * distance(&target, &trial.plan);
             update(&mut trial.plan, &direction, |p, &d| *p += step as f32 * d);
             // The gradient is affine in the plan.
             update(&mut gradient, &beyond, |g, &to| *g += step as f32 * (to - *g));

@@ -17,6 +17,14 @@ dispatch! {
     /// there is none, and whether a value is infinite.
     magnitudes = magnitudes_body(values: &[f64]) -> (f64, f64, bool)
 }
+dispatch! {
+    /// Returns `sum_j x[j] y[j]` in double precision.
+    wide_dot = wide_dot_body(x: &[f32], y: &[f32]) -> f64
+}
+dispatch! {
+    /// Returns `sum_j |x[j] - y[j]|` in double precision.
+    wide_distance = wide_distance_body(x: &[f32], y: &[f32]) -> f64
+}
 #[inline(always)]
 fn min_reduced_body<const FMA: bool>(row: &[f64], v: &[f64]) -> f64 {
     let ((row, row_rest), (v, v_rest)) = (row.as_chunks::<LANES>(), v.as_chunks::<LANES>());
@@ -63,4 +71,28 @@ fn magnitudes_body<const FMA: bool>(values: &[f64]) -> (f64, f64, bool) {
     rest.iter().for_each(|value| add(*value, &mut low[0], &mut high[0], &mut top[0]));
     let most = |values: [f64; LANES]| values.into_iter().fold(0.0, f64::max);
     (low.into_iter().fold(f64::INFINITY, f64::min), most(high), most(top) == f64::INFINITY)
+}
+
+#[inline(always)]
+fn wide_dot_body<const FMA: bool>(x: &[f32], y: &[f32]) -> f64 {
+    wide_sum(x, y, |x, y| x * y)
+}
+
+#[inline(always)]
+fn wide_distance_body<const FMA: bool>(x: &[f32], y: &[f32]) -> f64 {
+    wide_sum(x, y, |x, y| (x - y).abs())
+}
+
+/// Sums in independent lanes.
+#[inline(always)]
+fn wide_sum(x: &[f32], y: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    let mut sums = [0.0_f64; LANES];
+    for (x, y) in x.iter().zip(y) {
+        for l in 0..LANES {
+            sums[l] += term(f64::from(x[l]), f64::from(y[l]));
+        }
+    }
+    let rest: f64 = x_rest.iter().zip(y_rest).map(|(&x, &y)| term(f64::from(x), f64::from(y))).sum();
+    sums.iter().sum::<f64>() + rest
 }

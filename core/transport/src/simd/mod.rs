@@ -41,7 +41,7 @@ macro_rules! dispatch {
 
 mod double;
 
-pub(crate) use double::{magnitudes, min_reduced, range};
+pub(crate) use double::{magnitudes, min_reduced, range, wide_distance, wide_dot};
 
 #[cfg(target_arch = "x86_64")]
 enum InstructionSet {
@@ -306,6 +306,13 @@ mod tests {
                 let want = 1.0 + 0.5 * rows[0][j] + rows[1][j] - 2.0 * rows[2][j] + 0.25 * rows[3][j];
                 assert!((t[j] - want).abs() < 1e-5);
             }
+            let (mut dot, mut distance) = (0.0, 0.0);
+            for (&x, &y) in rows[1].iter().zip(&w) {
+                dot += f64::from(x) * f64::from(y);
+                distance += (f64::from(x) - f64::from(y)).abs();
+            }
+            assert!((wide_dot(rows[1], &w) - dot).abs() <= 1e-14 * dot);
+            assert!((wide_distance(rows[1], &w) - distance).abs() <= 1e-14 * distance);
             let top = max_shifted(rows[2], &w);
             let want = rows[2].iter().zip(&w).map(|(x, w)| x + w).fold(f32::MIN, f32::max);
             assert_eq!(top, want);
