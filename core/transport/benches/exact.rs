@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The clouds are disjoint samples of two mixtures, as in `emd.py --data-kind latent`. Computing the cost
-//! matrix is not timed. The general weights of the peers have the same distribution, but are not the same
-//! draw.
+//! matrix is not timed. `exact.py`, which lies beside this file, calls the peers with the same costs and the
+//! same weights; `--scripts` is needed for the clouds only.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -19,10 +19,13 @@ mod peers;
 
 use chiasm_transport::{SolverLimits, exact, uniform};
 use ndarray::{Array2, ArrayView2, s};
-use peers::{BenchOptions, TimingTable, timed};
+use peers::{BenchOptions, PeerProcess, RunTime, TimingTable, timed};
+use serde_json::json;
 
 fn main() {
     let options = BenchOptions::read();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/exact.py");
+    let mut peer = PeerProcess::start(&options, script);
     for n in options.sizes(&[1000, 2000, 5000]) {
         let (x, y) = options.clouds(2 * n, 384);
         let cost = distances(x.slice(s![..n, ..]), y.slice(s![n.., ..]));
@@ -33,10 +36,13 @@ fn main() {
             raw.iter().map(|w| w / sum).collect()
         };
         let cases = [
-            ("uniform", uniform(n), uniform(n), &["pot_emd", "scipy_lsa"][..]),
-            ("general", weights(1), weights(2), &["pot_emd_weighted"][..]),
+            ("uniform", uniform(n), uniform(n), &["pot", "scipy"][..]),
+            ("general", weights(1), weights(2), &["pot"][..]),
         ];
-        for (name, a, b, peers) in cases.into_iter().filter(|case| options.wants(case.0)) {
+        for (name, a, b, solvers) in cases.into_iter().filter(|case| options.wants(case.0)) {
+            let file = std::env::temp_dir().join(format!("chiasm-exact-{}.f64", std::process::id()));
+            let bytes: Vec<u8> = a.iter().chain(&b).chain(&cost).flat_map(|v| v.to_le_bytes()).collect();
+            std::fs::write(&file, bytes).unwrap();
             let mut times = TimingTable::default();
             for _ in 0..options.rounds {
                 let (result, time) =
@@ -46,15 +52,17 @@ fn main() {
                     "n={n} {name}: cost {:.9}, gap {:.1e}, {:?}",
                     result.transport_cost, result.gap, result.stop
                 );
-                for peer in peers {
-                    let arguments = ["--impl", peer, "--n", &n.to_string(), "--reps", "1", "--warmup", "0"];
-                    if let Some((line, time)) = options.peer("emd.py", &arguments) {
-                        times.add(peer, time);
-                        println!("  {peer}: cost {} others {}", line["cost"], line["others_cpus"]);
-                    }
+                for solver in solvers {
+                    let asked = json!({"solver": solver, "n": n, "file": file});
+                    let Some(answer) = peer.ask(&asked) else { continue };
+                    let [cost, wall, processor] =
+                        ["cost", "wall", "processor"].map(|name| answer[name].as_f64().unwrap());
+                    times.add(solver, RunTime { wall, processor });
+                    println!("  {solver}: cost {cost:.9}");
                 }
                 times.print();
             }
+            std::fs::remove_file(&file).unwrap();
         }
     }
 }

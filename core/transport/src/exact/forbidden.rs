@@ -42,6 +42,7 @@ pub(super) struct Magnitudes {
 impl Magnitudes {
     pub fn of(cost: ArrayView2<'_, f64>) -> Self {
         let parts: Vec<(f64, f64, bool)> = match cost.to_slice_memory_order() {
+            Some(costs) if costs.len() <= PART => vec![simd::magnitudes(costs)],
             Some(costs) => costs.par_chunks(PART).map(simd::magnitudes).collect(),
             None => cost.rows().into_iter().map(|row| simd::magnitudes(&row.to_vec())).collect(),
         };

@@ -28,7 +28,7 @@ use ndarray::{ArrayView1, ArrayView2};
 use rayon::prelude::*;
 use std::time::Instant;
 
-use crate::{Cost, Error, Result, Sinkhorn, SolverLimits, StopReason, cost::finite, simd};
+use crate::{Cost, Error, Result, Sinkhorn, SolverLimits, StopReason, cost::finite, simd, tasks::ONE_TASK};
 use problem::ExactProblem;
 
 /// Solves `min <P, C>` subject to `P 1 = a`, `P^T 1 = b`, `P >= 0`, for the cost matrix `C[n, m]`.
@@ -111,8 +111,11 @@ pub(crate) fn solve(
     let shape = cost.dim();
     let (a, b, mass) = crate::balanced(a, b, shape)?;
     let cost = cost.as_standard_layout();
-    let ends: Vec<(f64, f64)> =
-        cost.as_slice().unwrap_or_default().par_chunks(1 << 16).map(simd::range).collect();
+    let costs = cost.as_slice().unwrap_or_default();
+    let ends: Vec<(f64, f64)> = match costs.len() {
+        ..=ONE_TASK => vec![simd::range(costs)],
+        _ => costs.par_chunks(2 * ONE_TASK).map(simd::range).collect(),
+    };
     let (low, high) =
         ends.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), e| (l.min(e.0), h.max(e.1)));
     let spread = high - low;
