@@ -198,7 +198,7 @@ impl<'a> ScalingEngine<'a> {
         }
     }
 
-    /// Returns `tau P^T diag(1/a~) P x` for the plan of the last sweep, whose row marginals a~ satisfy `rule`.
+    /// Returns `tau P^T diag(1/a~) P x` for the plan of the last sweep, whose row marginals satisfy `rule`.
     pub(super) fn couple(&mut self, x: &[f64], rule: &MarginalRule) -> Vec<f64> {
         let w = self.target_weights();
         let wx: Vec<f32> = w.iter().zip(x).map(|(&w, x)| (f64::from(w) * x) as f32).collect();

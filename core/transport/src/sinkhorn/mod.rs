@@ -18,10 +18,8 @@ mod rule;
 
 pub use coupling::{Coupling, CouplingReport};
 
-use std::{
-    borrow::Cow,
-    time::{Duration, Instant},
-};
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use crate::tasks::tasks;
 use crate::{Cost, Error, Result, SolverLimits, SolverProgress, StopReason};
@@ -287,8 +285,7 @@ impl Sinkhorn {
         clock: Instant,
     ) -> Result<IterationOutcome> {
         let (mut source, target, total) = self.rules(engine);
-        let mut newton = (self.accelerated && !matches!(self.marginals, Marginals::Partial { .. }))
-            .then(NewtonSteps::default);
+        let mut newton = self.takes_newton_steps().then(NewtonSteps::default);
         let mut stall = StallDetector::default();
         let mut failures = 0;
         let mut reads = 0;
@@ -338,6 +335,10 @@ impl Sinkhorn {
                 source = MarginalRule::at_most(source.cap + if shift.is_finite() { shift } else { 0.0 });
             }
         }
+    }
+
+    fn takes_newton_steps(&self) -> bool {
+        self.accelerated && !matches!(self.marginals, Marginals::Partial { .. })
     }
 
     /// Returns the marginal error after a sweep, and its column sums unless a scaling or the error is out of
