@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "not every test file uses every function")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod chromium;
 pub mod server;
 pub mod views;
 

@@ -102,6 +102,11 @@ class Browser:
             reached.add(self.value(FOCUS))
         found["unreached"] = found["controls"] - len(reached - {None})
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
+        found["errors"] = self.errors(("data:", "file:"))
+        return found, base64.b64decode(shot)
+
+    def errors(self, expected):
+        """What the page logged as an error or asked for, but for addresses that start as expected."""
         errors = []
         for event in self.events:
             what = event.get("params", {})
@@ -113,21 +118,27 @@ class Browser:
                 errors.append(what["entry"]["text"])
             elif event.get("method") == "Network.requestWillBeSent":
                 url = what["request"]["url"]
-                if not url.startswith(("data:", "file:")):
+                if not url.startswith(expected):
                     errors.append(f"the page asks for {url}")
-        found["errors"] = errors
-        return found, base64.b64decode(shot)
+        return errors
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(10)
 
 
-chromium, folder, *pages = sys.argv[1:]
-with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-    browser = Browser(chromium, profile)
-    result = {}
-    for page in map(pathlib.Path, pages):
-        for width in WIDTHS:
-            found, picture = browser.open(page, width)
-            (pathlib.Path(folder) / f"{page.stem}-{width}.png").write_bytes(picture)
-            result[f"{page.stem} {width}"] = found
-    browser.call("Browser.close") if browser.session is None else browser.process.terminate()
-    browser.process.wait(10)
-print(json.dumps(result))
+def main(chromium, folder, *pages):
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        browser = Browser(chromium, profile)
+        result = {}
+        for page in map(pathlib.Path, pages):
+            for width in WIDTHS:
+                found, picture = browser.open(page, width)
+                (pathlib.Path(folder) / f"{page.stem}-{width}.png").write_bytes(picture)
+                result[f"{page.stem} {width}"] = found
+        browser.close()
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
