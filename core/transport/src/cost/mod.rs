@@ -145,6 +145,15 @@ impl<'a> Cost<'a> {
         }
     }
 
+    /// Returns a bound of all costs from below that is exact for a matrix: zero for distances.
+    pub(crate) fn least(&self) -> f64 {
+        match &self.kind {
+            CostForm::Points(_) => 0.0,
+            CostForm::Matrix(c) => c.iter().fold(f64::INFINITY, |low, &c| low.min(f64::from(c))),
+            CostForm::Matrix64(c) => c.iter().fold(f64::INFINITY, |low, &c| low.min(c)),
+        }
+    }
+
     /// For squared distances of points: the scaled source points, their squared norms in units of the cost,
     /// and the unit.
     pub(crate) fn squared_parts(&self) -> Option<(&Array2<f32>, &[f64], f64)> {

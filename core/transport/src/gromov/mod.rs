@@ -80,19 +80,23 @@ pub struct GromovPlan {
     pub seconds: f64,
     /// Why the best start stopped.
     pub stop: StopReason,
+    /// The objective of a perfect match.
+    least: f64,
 }
 
 impl GromovPlan {
     /// Returns the share of the difference between the spaces that the plan leaves: 0 if it matches them
-    /// perfectly, 1 if no better than the product plan.
+    /// perfectly, 1 if no better than the product plan. A perfect match is one of objective 0, or if linear
+    /// costs are negative, one that moves all mass at the least of them.
     pub fn unexplained(&self) -> f64 {
-        if self.unmatched > 0.0 { self.value / self.unmatched } else { 1.0 }
+        let most = self.unmatched - self.least;
+        if most > 0.0 { (self.value - self.least) / most } else { 1.0 }
     }
 
     /// Returns whether another optimum is about as good, so that the distances hardly tell which matching is
     /// right: its objective is above this one's by at most a tenth of it.
     pub fn is_ambiguous(&self) -> bool {
-        let margin = AMBIGUOUS * self.value + ROUNDING * self.unmatched;
+        let margin = AMBIGUOUS * (self.value - self.least) + ROUNDING * (self.unmatched - self.least);
         self.next_best.is_some_and(|next| next <= self.value + margin)
     }
 }
@@ -109,6 +113,7 @@ impl GromovWasserstein {
             let mut found = self.in_units_of(square).solve(&x, &y, a, b)?;
             found.value *= square;
             found.unmatched *= square;
+            found.least *= square;
             found.next_best = found.next_best.map(|value| value * square);
             return Ok(found);
         }
@@ -135,6 +140,9 @@ impl GromovWasserstein {
             iterations: best.iterations,
             seconds: clock.elapsed().as_secs_f64(),
             stop: best.stop.unwrap_or(StopReason::Iterations),
+            least: self.linear.as_ref().map_or(0.0, |(m, alpha)| {
+                (1.0 - alpha) * m.iter().fold(0.0_f64, |low, &c| low.min(f64::from(c)))
+            }),
         })
     }
 

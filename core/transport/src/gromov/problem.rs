@@ -133,7 +133,7 @@ impl GromovProblem<'_> {
         let [rows, columns] = masses(plan);
         let square = |space: &Space, v: &Array1<f64>| inner(&space.moments(&v.to_vec()).1, &v.to_vec());
         let apart = square(self.x, &rows) + square(self.y, &columns) - 2.0 * agreement(self.x, plan, self.y);
-        (self.alpha() * apart + self.linear_part(plan)).max(0.0)
+        self.alpha() * apart.max(0.0) + self.linear_part(plan)
     }
 
     fn entropic(&self, trial: &mut GromovTrial, epsilon: f64, pause: usize) -> Result<()> {

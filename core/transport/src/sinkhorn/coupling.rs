@@ -70,18 +70,21 @@ impl<'a> Coupling<'a> {
         let w = engine.target_weights();
         let moved: f64 = w.iter().zip(&outcome.columns).map(|(&w, t)| f64::from(w) * t).sum();
         let (epsilon, rounding) = (engine.epsilon, rounding(&engine));
-        let mean = engine.cost.mean();
-        let transport_cost = mass
-            * if epsilon < mean.abs() || mean == 0.0 {
-                from_kernel(&engine, &w, &outcome)
-            } else {
-                from_costs(&engine, &w, mean)
-            };
+        let (mean, least) = (engine.cost.mean(), engine.cost.least());
+        // The size of the costs; their mean may be zero although they are not.
+        let unit = mean.abs().max(-least);
+        let transport_cost = if epsilon < unit || unit == 0.0 {
+            from_kernel(&engine, &w, &outcome)
+        } else {
+            from_costs(&engine, &w, unit)
+        };
+        // No plan costs less than the least cost, but sums are rounded.
+        let transport_cost = mass * transport_cost.max(least * moved);
         let mut coupling = Self {
             engine,
             mass,
             report: CouplingReport {
-                transport_cost: transport_cost.max(0.0),
+                transport_cost,
                 dual: None,
                 mass: mass * moved,
                 marginal_error: outcome.error,
@@ -212,18 +215,18 @@ fn from_kernel(engine: &ScalingEngine<'_>, w: &[f32], outcome: &IterationOutcome
     engine.epsilon * (rows.iter().sum::<f64>() + columns)
 }
 
-/// Returns `<P, C>` from recomputed costs, in units of their mean. If epsilon is above all costs, the kernel
+/// Returns `<P, C>` from recomputed costs, in multiples of `unit`. If epsilon is above all costs, the kernel
 /// is nearly one and its logarithm is only rounding error.
-fn from_costs(engine: &ScalingEngine<'_>, w: &[f32], mean: f64) -> f64 {
+fn from_costs(engine: &ScalingEngine<'_>, w: &[f32], unit: f64) -> f64 {
     let (cost, m) = (&engine.cost, w.len());
-    let offsets: Vec<f64> = (0..m).map(|j| cost.target_offset(j, mean)).collect();
+    let offsets: Vec<f64> = (0..m).map(|j| cost.target_offset(j, unit)).collect();
     let rows: Vec<f64> = engine.blocks(|rows, block| {
         let mut exponents = vec![0.0; block.len()];
-        cost.exponents(rows.clone(), mean, &mut exponents);
+        cost.exponents(rows.clone(), unit, &mut exponents);
         let lanes = block.chunks(m).zip(exponents.chunks(m));
         rows.zip(lanes)
             .map(|(i, (row, exponents))| {
-                let own = cost.source_offset(i, mean);
+                let own = cost.source_offset(i, unit);
                 let entries = row.iter().zip(w).zip(exponents).zip(&offsets);
                 let sum: f64 = entries
                     .map(|(((&e, &w), &c), offset)| {
@@ -234,5 +237,5 @@ fn from_costs(engine: &ScalingEngine<'_>, w: &[f32], mean: f64) -> f64 {
             })
             .sum()
     });
-    -mean * rows.iter().sum::<f64>()
+    -unit * rows.iter().sum::<f64>()
 }

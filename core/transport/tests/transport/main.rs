@@ -9,5 +9,6 @@ mod lowrank;
 mod lowrank_gromov;
 mod maps;
 mod reference;
+mod signed;
 mod sinkhorn;
 mod unpaired;

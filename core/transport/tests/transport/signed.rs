@@ -1,0 +1,58 @@
+//! Costs below zero, as of an inner product, and weights whose sums are far apart.
+
+use chiasm_transport::{
+    Cost, GromovWasserstein, Marginals, Sinkhorn, Space, uniform,
+};
+use ndarray::Array2;
+
+fn value(i: usize, s: usize) -> f64 {
+    ((i * 7919 + s * 104_729) % 10_007) as f64 / 10_007.0
+}
+
+fn costs(n: usize, m: usize) -> Array2<f64> {
+    Array2::from_shape_fn((n, m), |(i, j)| 4.0 * value(i * m + j, 1))
+}
+
+/// A constant that is added to the costs adds itself times the mass to the cost of each plan. The mean of the
+/// last costs is zero up to rounding. Tolerance: single precision, and twice the marginal error of 1e-6.
+#[test]
+fn an_entropic_plan_has_the_cost_of_its_entries_whatever_their_sign() {
+    let costs = costs(12, 9);
+    let mean = costs.mean().unwrap();
+    for marginals in [Marginals::Balanced, Marginals::Partial { mass: 0.4 }] {
+        for (shift, epsilon) in [(-3.0, 0.2), (-50.0, 0.2), (-mean, 0.2), (-mean, 30.0), (5.0 - mean, 0.2)] {
+            let moved = costs.mapv(|c| c + shift);
+            let cost = Cost::matrix64(moved.view()).unwrap();
+            let solver = Sinkhorn::new(epsilon).marginals(marginals);
+            let found = solver.solve(&cost, &uniform(12), &uniform(9)).unwrap();
+            let got = found.report.transport_cost;
+            let want = (found.plan().mapv(f64::from) * &moved).sum();
+            let size = moved.fold(0.0_f64, |top, c| top.max(c.abs()));
+            assert!((got - want).abs() < 3e-6 * size, "{marginals:?}, {shift}: got {got}, want {want}");
+        }
+    }
+}
+
+#[test]
+fn fused_objectives_may_be_negative() {
+    let distances = |n: usize, s: usize| {
+        let place = |i: usize| 3.0 * value(i, s);
+        Array2::from_shape_fn((n, n), |(i, j)| (place(i) - place(j)).abs() as f32)
+    };
+    let (x, y) = (distances(8, 2), distances(7, 3));
+    let (x, y) = (Space::matrix(x.view()).unwrap(), Space::matrix(y.view()).unwrap());
+    let objective = |shift: f64, epsilon: Option<f64>| {
+        let linear = costs(8, 7).mapv(|c| (c + shift) as f32);
+        let solver = match epsilon {
+            Some(epsilon) => GromovWasserstein::entropic(epsilon),
+            None => GromovWasserstein::conditional_gradient(),
+        };
+        solver.fused(linear.view(), 0.5).solve(&x, &y, &uniform(8), &uniform(7)).unwrap().value
+    };
+    for epsilon in [None, Some(0.1)] {
+        let plain = objective(0.0, epsilon);
+        let moved = objective(-6.0, epsilon);
+        // The constant counts with the weight of the linear part, 0.5. Single precision of costs of 6.
+        assert!((moved - (plain - 3.0)).abs() < 1e-5, "{moved}, without the constant {plain}");
+    }
+}
