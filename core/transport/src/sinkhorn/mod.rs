@@ -348,12 +348,13 @@ impl Sinkhorn {
         engine: &mut ScalingEngine<'_>,
         sweep: &SweepResult,
         target: &MarginalRule,
-        total: f64,
+        total: Option<f64>,
     ) -> (f64, Option<Vec<f64>>) {
         if out_of_range(sweep.spread) {
             return (f64::INFINITY, None);
         }
         let columns = engine.column_sums().to_vec();
+        let total = total.unwrap_or_else(|| engine.moved(&columns));
         let mut error = (sweep.error + target.residual(&engine.b, &columns, &engine.psi, &engine.v)) / total;
         if let Marginals::Partial { mass } = self.marginals {
             error += (engine.moved(&columns) / mass - 1.0).abs();
@@ -361,20 +362,19 @@ impl Sinkhorn {
         (error, error.is_finite().then_some(columns))
     }
 
-    /// Returns the rules of both sides at the engine's epsilon, and the mass that errors are relative to.
-    fn rules(&self, engine: &ScalingEngine<'_>) -> (MarginalRule, MarginalRule, f64) {
+    /// Returns the rules of both sides at the engine's epsilon, and the mass of the plan, to which errors are
+    /// relative, where it is given.
+    fn rules(&self, engine: &ScalingEngine<'_>) -> (MarginalRule, MarginalRule, Option<f64>) {
         match self.marginals {
-            Marginals::Balanced => (MarginalRule::balanced(), MarginalRule::balanced(), 1.0),
-            Marginals::Unbalanced { source, target } => (
-                MarginalRule::soft(source, engine.epsilon),
-                MarginalRule::soft(target, engine.epsilon),
-                engine.a.iter().sum::<f64>().max(engine.b.iter().sum()),
-            ),
+            Marginals::Balanced => (MarginalRule::balanced(), MarginalRule::balanced(), Some(1.0)),
+            Marginals::Unbalanced { source, target } => {
+                (MarginalRule::soft(source, engine.epsilon), MarginalRule::soft(target, engine.epsilon), None)
+            }
             Marginals::Partial { mass } => {
                 // From zero, all of a plan with costs far above epsilon would underflow, and the multiplier
                 // would have no mass to start from.
                 let top = MarginalRule::at_most(engine.top_source_potential());
-                (top, MarginalRule::at_most(0.0), mass)
+                (top, MarginalRule::at_most(0.0), Some(mass))
             }
         }
     }

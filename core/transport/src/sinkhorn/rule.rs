@@ -92,7 +92,8 @@ impl MarginalRule {
         ((self.tau - 1.0) * absorbed - self.tau * sum.ln()).min(self.cap - absorbed)
     }
 
-    /// Returns the error of the current scalings, `sum w |1 - scaling / updated scaling|`.
+    /// Returns the error of the current scalings: the L1 distance of the marginal `w scaling s` from that of
+    /// the updated scalings.
     pub(super) fn residual(&self, weights: &[f64], sums: &[f64], absorbed: &[f64], scaling: &[f32]) -> f64 {
         let points = weights.iter().zip(sums).zip(absorbed).zip(scaling);
         if self.is_equality() {
@@ -101,7 +102,7 @@ impl MarginalRule {
         points
             .filter(|(((w, _), _), _)| **w > 0.0)
             .map(|(((w, sum), absorbed), &v)| {
-                w * ((f64::from(v).ln() - self.log_scaling(*sum, *absorbed)).exp() - 1.0).abs()
+                w * sum * (f64::from(v) - self.log_scaling(*sum, *absorbed).exp()).abs()
             })
             .sum()
     }

@@ -1,7 +1,7 @@
 //! Costs below zero, as of an inner product, and weights whose sums are far apart.
 
 use chiasm_transport::{
-    Cost, GromovWasserstein, Marginals, Sinkhorn, Space, uniform,
+    Cost, GromovWasserstein, Marginals, Sinkhorn, Space, StopReason, uniform,
 };
 use ndarray::Array2;
 
@@ -54,5 +54,55 @@ fn fused_objectives_may_be_negative() {
         let moved = objective(-6.0, epsilon);
         // The constant counts with the weight of the linear part, 0.5. Single precision of costs of 6.
         assert!((moved - (plain - 3.0)).abs() < 1e-5, "{moved}, without the constant {plain}");
+    }
+}
+
+/// Iterates in the log domain in double precision, with the shift between the potentials that is optimal for
+/// both penalties (Sejourne, Vialard and Peyre 2022, arXiv 2201.00730).
+fn unbalanced(costs: &Array2<f64>, [a, b]: [&[f64]; 2], epsilon: f64, rho: f64) -> Array2<f64> {
+    let log_sum = |values: Vec<f64>| {
+        let top = values.iter().fold(f64::NEG_INFINITY, |top, v| top.max(*v));
+        top + values.iter().map(|v| (v - top).exp()).sum::<f64>().ln()
+    };
+    let (n, m) = costs.dim();
+    let tau = rho / (rho + epsilon);
+    let (mut f, mut g) = (vec![0.0; n], vec![0.0; m]);
+    for _ in 0..3000 {
+        for i in 0..n {
+            let row = (0..m).map(|j| (g[j] - costs[[i, j]]) / epsilon + b[j].ln()).collect();
+            f[i] = -tau * epsilon * log_sum(row);
+        }
+        for j in 0..m {
+            let column = (0..n).map(|i| (f[i] - costs[[i, j]]) / epsilon + a[i].ln()).collect();
+            g[j] = -tau * epsilon * log_sum(column);
+        }
+        let side = |w: &[f64], f: &[f64]| log_sum(w.iter().zip(f).map(|(w, f)| w.ln() - f / rho).collect());
+        let shift = (side(a, &f) - side(b, &g)) * rho / 2.0;
+        f.iter_mut().for_each(|f| *f += shift);
+        g.iter_mut().for_each(|g| *g -= shift);
+    }
+    Array2::from_shape_fn((n, m), |(i, j)| a[i] * b[j] * ((f[i] + g[j] - costs[[i, j]]) / epsilon).exp())
+}
+
+/// A solver that says "converged" has the mass and cost, however far the sums of the weights are apart. The
+/// tolerance of 1e-6 is a share of the mass of the plan, not of the larger sum of the weights.
+#[test]
+fn unbalanced_transport_between_very_different_masses_is_as_precise_as_between_equal_ones() {
+    let costs = costs(12, 9);
+    let cost = Cost::matrix64(costs.view()).unwrap();
+    for (source, target) in [(1.0, 1.0), (1e3, 1.0), (1e6, 1.0), (1.0, 1e6), (1e12, 1.0), (1e-6, 1.0)] {
+        let a = vec![source / 12.0; 12];
+        let b = vec![target / 9.0; 9];
+        for (epsilon, rho) in [(0.2, 1.0), (0.2, 0.01)] {
+            let solver = Sinkhorn::new(epsilon).marginals(Marginals::Unbalanced { source: rho, target: rho });
+            let found = solver.solve(&cost, &a, &b).unwrap();
+            let want = unbalanced(&costs, [&a, &b], epsilon, rho);
+            assert_eq!(found.report.stop, StopReason::Converged);
+            for (got, want) in
+                [(found.report.mass, want.sum()), (found.report.transport_cost, (&want * &costs).sum())]
+            {
+                assert!((got / want - 1.0).abs() < 1e-5, "{source}, {target}, {rho}: got {got}, want {want}");
+            }
+        }
     }
 }
