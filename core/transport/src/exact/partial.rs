@@ -1,7 +1,7 @@
 //! Exact partial transport, as balanced transport with one more point on each side.
 //!
-//! The mass that stays goes to a dummy point at no cost. The dummy of the source has the weight
-//! `sum b - mass` and that of the target `sum a - mass`. Moving mass from dummy to dummy is
+//! Weights above the mass are lowered to it. The mass that stays goes to a dummy point at no cost. The dummy
+//! of the source has the weight `sum b - mass` and that of the target `sum a - mass`. Moving mass from dummy to dummy is
 //! forbidden (Caffarelli and McCann 2010; Chapel, Alaya and Gasso 2020, arXiv 2002.08276).
 
 use ndarray::{Array2, ArrayView2, s};
@@ -47,8 +47,14 @@ pub fn exact_partial(
     let mut whole = Array2::zeros((n + 1, m + 1));
     whole.slice_mut(s![..n, ..m]).assign(&cost.mapv(|c| c - low));
     whole[[n, m]] = f64::INFINITY;
-    let with = |weights: &[f64], left: f64| [weights, &[left.max(0.0)]].concat();
-    let mut found = exact(whole.view(), &with(a, target - mass), &with(b, source - mass), limits)?;
+    // No point moves more than the mass. Weights far above it would take its digits in the dummy's weight.
+    let most = |weights: &[f64]| weights.iter().map(|w| w.min(mass)).collect::<Vec<f64>>();
+    let (mut a, mut b) = (most(a), most(b));
+    let left = |weights: &[f64]| (weights.iter().sum::<f64>() - mass).max(0.0);
+    let (source_left, target_left) = (left(&a), left(&b));
+    a.push(target_left);
+    b.push(source_left);
+    let mut found = exact(whole.view(), &a, &b, limits)?;
     found.entries.retain(|entry| entry.source < n && entry.target < m);
     found.transport_cost =
         found.entries.iter().map(|entry| entry.mass * cost[[entry.source, entry.target]]).sum();

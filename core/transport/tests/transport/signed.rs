@@ -1,9 +1,9 @@
 //! Costs below zero, as of an inner product, and weights whose sums are far apart.
 
 use chiasm_transport::{
-    Cost, GromovWasserstein, Marginals, Sinkhorn, Space, StopReason, uniform,
+    Cost, GromovWasserstein, Marginals, Sinkhorn, SolverLimits, Space, StopReason, exact_partial, uniform,
 };
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 fn value(i: usize, s: usize) -> f64 {
     ((i * 7919 + s * 104_729) % 10_007) as f64 / 10_007.0
@@ -104,5 +104,27 @@ fn unbalanced_transport_between_very_different_masses_is_as_precise_as_between_e
                 assert!((got / want - 1.0).abs() < 1e-5, "{source}, {target}, {rho}: got {got}, want {want}");
             }
         }
+    }
+}
+
+/// A mass far below the weights moves between the pair of points of the least cost; from weights far above the
+/// mass, each target takes its mass from the nearest source.
+#[test]
+fn exact_partial_transport_keeps_its_digits_where_the_mass_is_far_below_the_weights() {
+    let costs = costs(12, 9);
+    let least = costs.fold(f64::INFINITY, |low, c| low.min(*c));
+    let nearest: f64 = costs.columns().into_iter().map(|c| c.fold(f64::INFINITY, |l, c| l.min(*c))).sum();
+    let limits = SolverLimits::new(100_000);
+    for mass in [1e-3, 1e-9, 1e-12, 1e-200] {
+        let found = exact_partial(costs.view(), &uniform(12), &uniform(9), mass, &limits).unwrap();
+        assert_eq!(found.stop, StopReason::Converged, "{mass}");
+        assert!((found.transport_cost / (mass * least) - 1.0).abs() < 1e-9, "{mass}");
+    }
+    for size in [1.0, 1e12, 1e300] {
+        let found = exact_partial(costs.view(), &[size; 12], &uniform(9), 1.0, &limits).unwrap();
+        assert_eq!(found.stop, StopReason::Converged, "{size}");
+        assert!((found.transport_cost / (nearest / 9.0) - 1.0).abs() < 1e-9, "{size}");
+        let targets = found.plan().sum_axis(Axis(0));
+        assert!(targets.iter().all(|moved| (9.0 * moved - 1.0).abs() < 1e-9), "{size}: {targets}");
     }
 }
