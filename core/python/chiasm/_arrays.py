@@ -27,12 +27,24 @@ def array(given, what="array"):
     return given
 
 
+def real(given, what="array"):
+    """Returns an array as it is, unless NumPy would drop a part of it when it is converted to floats."""
+    kind = type(given).__name__
+    if np.ma.is_masked(given):
+        raise ValueError(f"{what}: some values are masked; fill them, or leave out their rows")
+    if getattr(getattr(given, "dtype", None), "kind", "") == "c":
+        raise ValueError(f"{what}: expected real numbers, got complex ones")
+    if hasattr(given, "toarray") and hasattr(given, "nnz"):
+        raise TypeError(f"{what}: expected a dense array, got a sparse {kind}; give its `toarray()`")
+    return given
+
+
 def matrix(given, what="array", dtype=np.float32):
     """Returns an array as :func:`array` does, contiguous in row-major order and of this type.
 
     There is no copy if it is so already.
     """
-    found = array(given, what)
+    found = real(array(given, what), what)
     try:
         return np.ascontiguousarray(found, dtype=dtype)
     except (TypeError, ValueError) as error:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from . import _core
+from ._arrays import real
 
 
 def barycentric(P, Xt, Xs=None):
@@ -98,6 +99,10 @@ def entropic_map(M, Xt, v, reg, b=None):
     for name, length in (("Xt", len(targets)), ("v", potential.size), ("b", weights.size)):
         if length != cost.shape[1]:
             raise ValueError(f"{name}: expected one value for each of {cost.shape[1]} targets, got {length}")
+    if not (reg > 0 and np.isfinite(potential).all()):
+        raise ValueError(f"expected a positive reg and finite potentials v, got reg={reg}")
+    if not (weights >= 0).all() or weights.sum() <= 0:
+        raise ValueError("b: expected weights >= 0 with a positive sum")
     with np.errstate(divide="ignore"):
         scores = (potential - cost) / reg + np.log(weights)
     shares = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -106,7 +111,7 @@ def entropic_map(M, Xt, v, reg, b=None):
 
 def _matrix(name, given):
     """Returns a matrix of finite doubles."""
-    matrix = np.asarray(given, dtype=np.float64, order="C")
+    matrix = np.asarray(real(given, name), dtype=np.float64, order="C")
     if matrix.ndim != 2:
         raise ValueError(f"{name}: expected a matrix, got an array of shape {matrix.shape}")
     bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))

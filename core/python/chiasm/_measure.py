@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from . import _core
-from ._arrays import array
+from ._arrays import array, real
 
 
 def measure(x, y, *, only=None, k=None, null=0, seed=0, labels=None):
@@ -38,10 +38,22 @@ def measure(x, y, *, only=None, k=None, null=0, seed=0, labels=None):
     ChiasmError
         If a value is not finite, there are fewer than two points, or a measure does not exist.
     """
-    x, y = array(x, "x"), array(y, "y")
+    x, y = real(array(x, "x"), "x"), real(array(y, "y"), "y")
     x, y = (np.ascontiguousarray(np.atleast_2d(cloud), dtype=np.float64) for cloud in (x, y))
     if labels is not None:
-        labels = np.ascontiguousarray(labels, dtype=np.uint64)
+        labels = _classes(labels)
+    if int(null) != null or null < 0:
+        raise ValueError(f"null: expected a number of permutations of 0 or more, got {null}")
     only = [only] if isinstance(only, str) else only
-    choice = {"only": only, "k": k, "null": null, "seed": seed}
+    choice = {"only": only, "k": k, "null": int(null), "seed": seed}
     return json.loads(_core.measure(x, y, choice, labels))
+
+
+def _classes(labels):
+    """Returns the number of the class of each row; a fraction, a text or a number below 0 is none."""
+    given = np.asarray(real(array(labels, "labels"), "labels"))
+    whole = given.dtype.kind in "bui" or (given.dtype.kind == "f" and (given % 1 == 0).all())
+    if given.ndim != 1 or not whole or (given < 0).any():
+        wrong = f"got {given.ravel()[:3].tolist()}..., of shape {given.shape}"
+        raise ValueError(f"labels: expected one whole number of 0 or more for each row, {wrong}")
+    return np.ascontiguousarray(given, dtype=np.uint64)

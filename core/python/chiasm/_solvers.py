@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from . import _core
+from ._arrays import real
 
 #: The methods of POT, which all have the same result.
 BALANCED = ("sinkhorn", "sinkhorn_log", "greenkhorn", "sinkhorn_stabilized", "sinkhorn_epsilon_scaling")
@@ -14,6 +15,17 @@ UNBALANCED = (
     "sinkhorn_translation_invariant",
     "sinkhorn_reg_scaling",
 )
+#: Arguments with which POT chooses among its own implementations. They make no difference here.
+EMD_OPTIONS = ("center_dual", "numThreads", "check_marginals", "potentials_init")
+SINKHORN_OPTIONS = ("warmstart", "tau", "print_period", "epsilon0", "numInnerItermax")
+GROMOV_OPTIONS = ("numItermaxEmd", "stopThr2", "verbose", "nx", "alpha_min", "alpha_max")
+
+
+def only_known(others, known=()):
+    """Refuses arguments that POT has not: most likely the name of one is misspelt."""
+    unknown = sorted(set(others) - set(known))
+    if unknown:
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}; see the help of this function")
 
 
 def check(name, given, known):
@@ -46,16 +58,21 @@ def relative_costs(a, b, M, reg, c=None):
 
 def problem(a, b, M):
     """Returns weights and costs as contiguous arrays; empty weights are uniform."""
-    cost = np.ascontiguousarray(M, dtype=np.float64)
-    if cost.ndim != 2:
+    cost = np.ascontiguousarray(real(M, "M"), dtype=np.float64)
+    if cost.ndim != 2 or cost.size == 0:
         raise ValueError(f"expected a matrix of costs, got an array of shape {cost.shape}")
-    weights = []
-    for given, length in zip((a, b), cost.shape, strict=True):
-        empty = given is None or np.size(given) == 0
-        weights.append(
-            np.full(length, 1 / length) if empty else np.ascontiguousarray(given, dtype=np.float64)
-        )
-    return (*weights, cost)
+    named = zip(("a", "b"), (a, b), cost.shape, strict=True)
+    return (*(weights(name, given, length) for name, given, length in named), cost)
+
+
+def weights(name, given, length):
+    """Returns the weights of points as a contiguous array; none or empty ones are uniform."""
+    if given is None or np.size(given) == 0:
+        return np.full(length, 1 / length)
+    found = np.ascontiguousarray(real(given, name), dtype=np.float64)
+    if np.ndim(given) != 1:
+        raise ValueError(f"{name}: expected {length} weights on one axis, got the shape {np.shape(given)}")
+    return found
 
 
 def exact(a, b, M, iterations, mass=None):
@@ -87,22 +104,25 @@ def gromov(C1, C2, p, q, loss, epsilon, iterations, tolerance, starts, **fused):
     if loss != "square_loss":
         raise ValueError(f"loss_fun: expected 'square_loss', got {loss!r}")
     # Single precision holds neither the squares of huge distances nor those of tiny ones.
-    given = [np.asarray(distances, dtype=np.float64) for distances in (C1, C2)]
-    unit = max((np.abs(distances).max() for distances in given if distances.size), default=0.0) or 1.0
+    given = []
+    for name, distances in (("C1", C1), ("C2", C2)):
+        given.append(np.asarray(real(distances, name), dtype=np.float64))
+        if given[-1].ndim != 2 or given[-1].size == 0:
+            raise ValueError(f"{name}: expected a matrix of distances, got the shape {given[-1].shape}")
+    if int(starts) != starts or starts < 1:
+        raise ValueError(f"starts: expected a whole number of 1 or more, got {starts}")
+    unit = max(np.abs(distances).max() for distances in given) or 1.0
     first, second = (np.ascontiguousarray(distances / unit, dtype=np.float32) for distances in given)
     if "linear" in fused:
-        linear = np.asarray(fused["linear"], dtype=np.float64) / unit / unit
+        linear = np.asarray(real(fused["linear"], "M"), dtype=np.float64) / unit / unit
         fused["linear"] = np.ascontiguousarray(linear, dtype=np.float32)
-    weights = [
-        np.full(len(space), 1 / len(space)) if own is None else np.ascontiguousarray(own, dtype=np.float64)
-        for own, space in ((p, first), (q, second))
-    ]
+    shares = weights("p", p, len(first)), weights("q", q, len(second))
     options = {
         "epsilon": None if epsilon is None else epsilon / unit / unit,
         "iterations": int(iterations),
         "tolerance": float(tolerance),
         "starts": int(starts),
     }
-    found = _core.gromov(first, second, *weights, {"linear": None, "alpha": 0.5, **options, **fused})
+    found = _core.gromov(first, second, *shares, {"linear": None, "alpha": 0.5, **options, **fused})
     found["gw_dist"] *= unit * unit
     return found

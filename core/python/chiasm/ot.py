@@ -3,8 +3,8 @@
 The functions take POT's arguments in POT's order. They take and return NumPy arrays in double precision.
 Entropic solvers work in single precision on a rescaled kernel: the entries of their plans are right to about
 1e-5 of the largest. Arguments of POT that choose among its own implementations (``method``, ``numThreads``,
-``check_marginals``, ``warmstart``) are accepted and make no difference. Where functions differ from POT's is
-in the README of the package.
+``check_marginals``, ``warmstart``) are accepted and make no difference; any other name is a ``TypeError``.
+Where functions differ from POT's is in the README of the package.
 
 ==================================== =====================================================================
 here                                 in POT
@@ -27,12 +27,16 @@ import numpy as np
 from ._images import barycentric, entropic_map, transform
 from ._solvers import (
     BALANCED,
+    EMD_OPTIONS,
+    GROMOV_OPTIONS,
+    SINKHORN_OPTIONS,
     UNBALANCED,
     check,
     each,
     entropic,
     exact,
     gromov,
+    only_known,
     problem,
     relative_costs,
     with_cost,
@@ -56,7 +60,7 @@ __all__ = [
 ]
 
 
-def emd(a, b, M, numItermax=100_000, log=False, **_):
+def emd(a, b, M, numItermax=100_000, log=False, **others):
     """Solves exact transport: min <P, M> with P 1 = a, P^T 1 = b, P >= 0.
 
     Parameters
@@ -75,16 +79,18 @@ def emd(a, b, M, numItermax=100_000, log=False, **_):
     P : array of shape (n, m)
     log : dict, only if ``log``
     """
+    only_known(others, EMD_OPTIONS)
     found = exact(a, b, M, numItermax)
     return (found.pop("plan"), found) if log else found["plan"]
 
 
-def emd2(a, b, M, processes=1, numItermax=100_000, log=False, return_matrix=False, **_):
+def emd2(a, b, M, processes=1, numItermax=100_000, log=False, return_matrix=False, **others):
     """Returns the cost of exact transport, as :func:`emd`; with ``log`` or ``return_matrix`` also a dict.
 
     With `b` of shape (m, k), the costs (k,) to each of its columns; arrays of the dict have k in the last
     axis.
     """
+    only_known(others, EMD_OPTIONS)
     if np.ndim(b) == 2:
         return each(b, log or return_matrix, lambda own: emd2(a, own, M, 1, numItermax, True, return_matrix))
     found = exact(a, b, M, numItermax)
@@ -105,7 +111,7 @@ def sinkhorn(
     verbose=False,
     log=False,
     warn=True,
-    **_,
+    **others,
 ):
     """Solves entropic transport: min <P, M> + reg KL(P | a b^T) with P 1 = a, P^T 1 = b.
 
@@ -132,6 +138,7 @@ def sinkhorn(
     P : array of shape (n, m)
     log : dict, only if ``log``
     """
+    only_known(others, SINKHORN_OPTIONS)
     if np.ndim(b) == 2:
         return sinkhorn2(a, b, M, reg, method, numItermax, stopThr, verbose, log, warn)
     check("method", method, BALANCED)
@@ -150,9 +157,10 @@ def sinkhorn2(
     verbose=False,
     log=False,
     warn=True,
-    **_,
+    **others,
 ):
     """Returns the cost <P, M> of entropic transport, as :func:`sinkhorn`; with ``log`` also a dict."""
+    only_known(others, SINKHORN_OPTIONS)
     if np.ndim(b) == 2:
         return each(
             b, log, lambda own: sinkhorn2(a, own, M, reg, method, numItermax, stopThr, verbose, True, warn)
@@ -178,7 +186,7 @@ def sinkhorn_unbalanced(
     verbose=False,
     log=False,
     warn=True,
-    **_,
+    **others,
 ):
     """Solves entropic unbalanced transport.
 
@@ -188,6 +196,7 @@ def sinkhorn_unbalanced(
     dict of ``log`` holds ``logu`` and ``logv`` as well: P = c exp(logu + logv^T - M / reg). Other arguments
     as :func:`sinkhorn`.
     """
+    only_known(others, SINKHORN_OPTIONS)
     check("method", method, UNBALANCED)
     check("reg_type", reg_type, ("kl", "entropy"))
     if np.ndim(b) == 2:
@@ -205,8 +214,9 @@ def sinkhorn_unbalanced(
     return (found.pop("plan"), found) if log else found["plan"]
 
 
-def partial_wasserstein(a, b, M, m=None, nb_dummies=1, log=False, numItermax=100_000, **_):
+def partial_wasserstein(a, b, M, m=None, nb_dummies=1, log=False, numItermax=100_000, **others):
     """Solves exact transport of the mass `m`: P 1 <= a, P^T 1 <= b; all that fits when `m` is not given."""
+    only_known(others, EMD_OPTIONS)
     a, b, _cost = problem(a, b, M)
     found = exact(a, b, M, numItermax, mass=float(min(a.sum(), b.sum()) if m is None else m))
     found["partial_w_dist"] = found["cost"]
@@ -225,7 +235,7 @@ def entropic_partial_wasserstein(
     verbose=False,
     log=False,
     warn=True,
-    **_,
+    **others,
 ):
     """Solves entropic transport of the mass `m`; all that fits when `m` is not given.
 
@@ -233,6 +243,7 @@ def entropic_partial_wasserstein(
     equal weights, as in POT and in Benamou et al., Iterative Bregman projections for regularized
     transportation problems, SIAM J. Sci. Comput. 37 (2015), section 5.
     """
+    only_known(others)
     check("method", method, ("sinkhorn", "sinkhorn_log"))
     a, b, cost = problem(a, b, M)
     mass = float(min(a.sum(), b.sum()) if m is None else m)
@@ -255,7 +266,7 @@ def gromov_wasserstein(
     tol_rel=1e-9,
     tol_abs=1e-9,
     starts=7,
-    **_,
+    **others,
 ):
     """Matches two spaces by the distances within each: min sum (C1_ij - C2_kl)^2 P_ik P_jl.
 
@@ -280,6 +291,7 @@ def gromov_wasserstein(
     P : array of shape (n, m)
     log : dict, only if ``log``
     """
+    only_known(others, GROMOV_OPTIONS)
     found = gromov(C1, C2, p, q, loss_fun, None, max_iter, tol_abs, starts)
     return (found.pop("plan"), found) if log else found["plan"]
 
@@ -307,9 +319,10 @@ def entropic_gromov_wasserstein(
     verbose=False,
     log=False,
     starts=7,
-    **_,
+    **others,
 ):
     """Solves :func:`gromov_wasserstein` with an entropy of weight `epsilon`, by projected gradients."""
+    only_known(others, SINKHORN_OPTIONS)
     check("solver", solver, ("pgd",))
     found = gromov(C1, C2, p, q, loss_fun, float(epsilon), max_iter, tol, starts)
     return (found.pop("plan"), found) if log else found["plan"]
@@ -331,9 +344,10 @@ def fused_gromov_wasserstein(
     tol_rel=1e-9,
     tol_abs=1e-9,
     starts=7,
-    **_,
+    **others,
 ):
     """Solves :func:`gromov_wasserstein` and costs `M` between the spaces: (1 - alpha) <P, M> + alpha GW."""
+    only_known(others, GROMOV_OPTIONS)
     found = gromov(C1, C2, p, q, loss_fun, None, max_iter, tol_abs, starts, linear=M, alpha=float(alpha))
     found["fgw_dist"] = found["gw_dist"]
     return (found.pop("plan"), found) if log else found["plan"]

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import ot as pot
 from scipy.optimize import linprog
+from scipy.sparse import csr_matrix
 from scipy.special import logsumexp
 
 from chiasm import measure, ot
@@ -231,6 +232,48 @@ class Signatures(unittest.TestCase):
                 call()
         with self.assertWarnsRegex(UserWarning, "numItermax"):
             ot.emd(a, b, cost, numItermax=1)
+
+    def test_misspelt_arguments_are_refused(self):
+        a, b, cost = problem()
+        inner = np.abs(np.subtract.outer(a, a))
+        for call in (
+            lambda: ot.emd(a, b, cost, numItermx=1),
+            lambda: ot.emd2(a, b, cost, retrun_matrix=True),
+            lambda: ot.sinkhorn(a, b, cost, 0.1, stopThrr=1e-3),
+            lambda: ot.sinkhorn_unbalanced(a, b, cost, 0.1, 1.0, regtype="entropy"),
+            lambda: ot.partial_wasserstein(a, b, cost, mass=0.5),
+            lambda: ot.entropic_partial_wasserstein(a, b, cost, 0.1, mass=0.5),
+            lambda: ot.gromov_wasserstein2(inner, inner, weights=a),
+            lambda: ot.entropic_gromov_wasserstein(inner, inner, eps=0.1),
+        ):
+            with self.assertRaisesRegex(TypeError, "unexpected keyword argument"):
+                call()
+        np.testing.assert_allclose(ot.emd(a, b, cost, numThreads="max", check_marginals=False).sum(), 1)
+        ot.sinkhorn(a, b, cost, 0.1, method="sinkhorn_stabilized", tau=1e3, print_period=10)
+
+    def test_what_a_conversion_would_drop_is_refused(self):
+        a, b, cost = problem()
+        inner = np.abs(np.subtract.outer(a, a))
+        cases = (
+            (lambda: ot.emd(a, b, np.ma.masked_greater(cost, 0.5)), "masked"),
+            (lambda: ot.sinkhorn(a, b, cost + 1j, 0.1), "real numbers"),
+            (lambda: ot.emd(a, b, csr_matrix(cost)), "toarray"),
+            (lambda: ot.emd(a[:, None], b[:, None], cost), r"a: expected 20 weights on one axis"),
+            (lambda: ot.gromov_wasserstein(np.zeros((0, 0)), inner), r"C1: expected a matrix"),
+            (lambda: ot.gromov_wasserstein(inner, inner, starts=0), "starts"),
+            (lambda: ot.entropic_map(cost, np.ones((30, 2)), np.zeros(30), 0.0), "positive reg"),
+            (lambda: measure(cost, cost, labels=[0.2, 0.7] * 10), "labels: expected one whole number"),
+            (lambda: measure(cost, cost, labels=[-1] * 20), "labels: expected one whole number"),
+            (lambda: measure(cost, cost, labels=["a"] * 20), "labels: expected one whole number"),
+            (lambda: measure(cost, cost, null=-1), "null"),
+            (lambda: measure(np.ma.masked_greater(cost, 0.5), cost), "masked"),
+        )
+        for call, message in cases:
+            with self.assertRaisesRegex((TypeError, ValueError), message), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                call()
+        plan = ot.gromov_wasserstein(inner, inner, [], [])
+        np.testing.assert_allclose(plan.sum(axis=1), 1 / 20, atol=1e-6)
 
 
 if __name__ == "__main__":

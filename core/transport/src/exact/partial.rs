@@ -1,8 +1,8 @@
 //! Exact partial transport, as balanced transport with one more point on each side.
 //!
 //! Weights above the mass are lowered to it. The mass that stays goes to a dummy point at no cost. The dummy
-//! of the source has the weight `sum b - mass` and that of the target `sum a - mass`. Moving mass from dummy to dummy is
-//! forbidden (Caffarelli and McCann 2010; Chapel, Alaya and Gasso 2020, arXiv 2002.08276).
+//! of the source has the weight `sum b - mass` and that of the target `sum a - mass`. Moving mass from dummy
+//! to dummy is forbidden (Caffarelli and McCann 2010; Chapel, Alaya and Gasso 2020, arXiv 2002.08276).
 
 use ndarray::{Array2, ArrayView2, s};
 

@@ -107,8 +107,8 @@ fn unbalanced_transport_between_very_different_masses_is_as_precise_as_between_e
     }
 }
 
-/// A mass far below the weights moves between the pair of points of the least cost; from weights far above the
-/// mass, each target takes its mass from the nearest source.
+/// A mass far below the weights moves between the pair of points of the least cost; from weights far above
+/// the mass, each target takes its mass from the nearest source.
 #[test]
 fn exact_partial_transport_keeps_its_digits_where_the_mass_is_far_below_the_weights() {
     let costs = costs(12, 9);
