@@ -42,7 +42,7 @@ use std::ops::Range;
 
 use crate::folds::MOST;
 use crate::row_sample::RowSample;
-use crate::transform::Transform;
+use crate::transform::{Transform, unfit_item};
 use crate::{Curve, Error, Result};
 
 /// Rows whose features are in memory at once, in each thread.
@@ -284,9 +284,8 @@ pub(crate) fn check_rows(views: &[SummedView], items: &[ArrayView2<'_, f32>]) ->
             let expected = format!("{rows}, as many as of `{}`", views[0].name);
             return Err(Error::data(what(), expected, n.to_string()));
         }
-        if let Some(at) = items.outer_iter().position(|item| item.iter().any(|x| !x.is_finite())) {
-            let got = format!("NaN or infinity in row {at} of the batch");
-            return Err(Error::data(what(), "finite numbers", got));
+        if let Some((at, expected, got)) = unfit_item(items.view()) {
+            return Err(Error::data(what(), expected, format!("{got} in row {at} of the batch")));
         }
     }
     Ok(())

@@ -12,6 +12,23 @@ use serde::{Deserialize, Serialize};
 
 /// Below this length a block counts as zero.
 const TINY: f64 = 1e-12;
+/// The largest length of an item: graphs square it in single precision.
+const LONGEST: f64 = 1e19;
+
+/// Returns the first item that no graph can bring to length one, with what was expected and found.
+pub(crate) fn unfit_item(items: ArrayView2<'_, f32>) -> Option<(usize, &'static str, String)> {
+    items.outer_iter().enumerate().find_map(|(at, item)| {
+        let length = item.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        if !length.is_finite() {
+            Some((at, "finite numbers", "NaN or infinity".into()))
+        } else if length > LONGEST {
+            let expected = "items of a length up to 1e19, whose squares single precision holds (rescale them)";
+            Some((at, expected, format!("a length of {length:.1e}")))
+        } else {
+            None
+        }
+    })
+}
 
 /// What a block goes through before it is brought to length one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Choice)]

@@ -6,6 +6,7 @@ use std::ops::Range;
 use linfa::DatasetBase;
 use ndarray::{ArrayBase, ArrayView2, Data, Ix2};
 
+use crate::transform::unfit_item;
 use crate::{Error, Result};
 
 /// The items of one modality.
@@ -195,8 +196,8 @@ impl View<'_> {
             let got = format!("row {} after row {}", self.rows[at + 1], self.rows[at]);
             return Err(Error::data(what, "rows in ascending order", got));
         }
-        if let Some(at) = self.items.outer_iter().position(|item| item.iter().any(|x| !x.is_finite())) {
-            return Err(Error::data(what, "finite numbers", format!("NaN or infinity in item {at}")));
+        if let Some((at, expected, got)) = unfit_item(self.items.view()) {
+            return Err(Error::data(what, expected, format!("{got} in item {at}")));
         }
         let fitted = self.rows.iter().filter(|row| validation.binary_search(row).is_err()).count();
         if fitted < 2 {
