@@ -102,13 +102,24 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             for name, value in self.get_params().items()
             if name not in shared and value is not None
         }
+        for name, value in given.items():
+            if isinstance(value, float) and not np.isfinite(value):
+                raise ValueError(f"{name}: expected a finite number, got {value}")
+        at = None if self.anchor is None else self._whole("anchor", -views, views - 1) % views
         return {
             "parameters": json.dumps(given),
-            "anchor": None if self.anchor is None else f"view{range(views)[self.anchor]}",
-            "seed": 0 if self.random_state is None else int(self.random_state),
+            "anchor": None if at is None else f"view{at}",
+            "seed": 0 if self.random_state is None else self._whole("random_state", 0, 2**64 - 1),
             "device": self.device,
-            "threads": int(self.threads),
+            "threads": self._whole("threads", 0, 2**31 - 1),
         }
+
+    def _whole(self, name, least, most):
+        """Returns a parameter that is a whole number from `least` to `most`."""
+        value = getattr(self, name)
+        if not isinstance(value, (int, np.integer)) or not least <= value <= most:
+            raise ValueError(f"{name}: expected a whole number from {least} to {most}, got {value!r}")
+        return int(value)
 
     def _fitted(self, maps):
         """Keeps the maps of a fit."""
@@ -162,7 +173,11 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         It is the mean over both directions of every pair of views. Ties count as their share.
         """
-        mapped = [self._map(own, at) for at, own in enumerate(self._views(X, y, reset=False))]
+        views = self._views(X, y, reset=False)
+        if len({len(view) for view in views}) != 1:
+            lengths = ", ".join(str(len(view)) for view in views)
+            raise ValueError(f"Found input variables with inconsistent numbers of samples: {lengths}")
+        mapped = [self._map(own, at) for at, own in enumerate(views)]
         scores = [_recall(a @ b.T) for a in mapped for b in mapped if a is not b]
         return float(np.mean(scores))
 

@@ -15,6 +15,7 @@ def array(given, what="array"):
     with Arrow's C interface, what it holds. Anything else is returned as it is: NumPy and pandas, numbers,
     lists.
     """
+    _unmasked(given, what)
     library = type(given).__module__.partition(".")[0]
     if library in ("numpy", "pandas", "builtins"):
         return given
@@ -30,13 +31,17 @@ def array(given, what="array"):
 def real(given, what="array"):
     """Returns an array as it is, unless NumPy would drop a part of it when it is converted to floats."""
     kind = type(given).__name__
-    if np.ma.is_masked(given):
-        raise ValueError(f"{what}: some values are masked; fill them, or leave out their rows")
+    _unmasked(given, what)
     if getattr(getattr(given, "dtype", None), "kind", "") == "c":
         raise ValueError(f"{what}: expected real numbers, got complex ones")
     if hasattr(given, "toarray") and hasattr(given, "nnz"):
         raise TypeError(f"{what}: expected a dense array, got a sparse {kind}; give its `toarray()`")
     return given
+
+
+def _unmasked(given, what):
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise ValueError(f"{what}: some values are masked; fill them, or leave out their rows")
 
 
 def matrix(given, what="array", dtype=np.float32):

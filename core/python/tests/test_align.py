@@ -170,6 +170,15 @@ class Aligners(unittest.TestCase):
             OTMap().fit([first, second], rows=[np.arange(20), np.arange(20)[::-1]])
         with self.assertRaisesRegex(ValueError, "expected 20 row numbers"):
             OTMap().fit([first, second], rows=[np.arange(20), np.arange(19)])
+        for name, value in (("anchor", 5), ("random_state", -1), ("threads", -1), ("threads", 1.5)):
+            with self.assertRaisesRegex(ValueError, f"{name}: expected a whole number"):
+                CCA(**{name: value}).fit(first, second)
+        with self.assertRaisesRegex(ValueError, "ridge: expected a finite number, got nan"):
+            Ridge(ridge=np.nan).fit(first, second)
+        with self.assertRaisesRegex(ValueError, "inconsistent numbers of samples: 5, 20"):
+            CCA().fit(first, second).score(first[:5], second)
+        with self.assertRaisesRegex(ValueError, "masked"):
+            CCA().fit(np.ma.masked_greater(first, 1), second)
         with self.assertRaisesRegex(ValueError, "view 1: expected 12 features"):
             CCA().fit(first, second).transform(first, view=1)
 
