@@ -3,6 +3,8 @@
 import json
 import os
 
+import numpy as np
+
 from . import _core
 from ._arrays import matrix
 
@@ -33,7 +35,7 @@ def check(model, points, *, inverse=None, targets=None, device="cpu", threads=0)
     targets = None if targets is None else matrix(targets, "targets")
     report = _core.check(
         _model(model),
-        matrix(points, "points"),
+        _rows(points),
         None if inverse is None else _model(inverse),
         targets,
         (device, threads),
@@ -57,7 +59,18 @@ def jacobian(model, points, *, device="cpu", threads=0):
     ChiasmError
         If an operator of the map has no derivative here; the message names it.
     """
-    return _core.jacobian(_model(model), matrix(points, "points"), device=device, threads=threads)
+    return _core.jacobian(_model(model), _rows(points), device=device, threads=threads)
+
+
+def _rows(points):
+    """Returns points as a matrix of finite numbers with at least one row."""
+    rows = matrix(points, "points")
+    if rows.ndim != 2 or len(rows) == 0:
+        raise ValueError(f"points: expected at least one row, (n, d), got the shape {rows.shape}")
+    if not np.isfinite(rows).all():
+        row = int((~np.isfinite(rows).all(axis=1)).argmax())
+        raise ValueError(f"points: row {row} holds a value that is not finite in single precision")
+    return rows
 
 
 def _model(model):

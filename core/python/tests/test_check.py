@@ -34,6 +34,13 @@ class Maps(unittest.TestCase):
         self.assertEqual(found.shape, (7, 3, 4))
         np.testing.assert_allclose(found, expected, atol=1e-5)  # single precision
 
+    def test_points_that_are_no_rows_of_numbers_are_refused(self):
+        weights = np.eye(3, dtype=np.float32)
+        for points in (np.ones(3), np.ones((0, 3)), np.full((2, 3), np.nan), np.full((2, 3), 1e39)):
+            for call in (chiasm.jacobian, chiasm.check):
+                with self.assertRaisesRegex(ValueError, "^points: "), np.errstate(over="ignore"):
+                    call(model(weights), points)
+
     def test_a_map_that_loses_a_dimension_fails(self):
         rng = np.random.default_rng(1)
         weights = rng.normal(size=(4, 4)).astype(np.float32)
