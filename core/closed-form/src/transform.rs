@@ -22,7 +22,8 @@ pub(crate) fn unfit_item(items: ArrayView2<'_, f32>) -> Option<(usize, &'static 
         if !length.is_finite() {
             Some((at, "finite numbers", "NaN or infinity".into()))
         } else if length > LONGEST {
-            let expected = "items of a length up to 1e19, whose squares single precision holds (rescale them)";
+            let expected =
+                "items of a length up to 1e19, whose squares single precision holds (rescale them)";
             Some((at, expected, format!("a length of {length:.1e}")))
         } else {
             None
