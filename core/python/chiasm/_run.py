@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from . import _core
-from ._arrays import array
+from ._arrays import array, real
 from ._items import Items
 
 
@@ -172,7 +172,7 @@ class Run:
         if self._takes[name] == "row":
             items = array(items, name)
         if isinstance(items, np.ndarray) and self._takes[name] == "row" and items.ndim == 2:
-            rows = self._run.vectors(name, np.ascontiguousarray(items, dtype=np.float32))
+            rows = self._run.vectors(name, _vectors(items, name))
             return (rows, {}) if skip else rows
         with Items() as files:
             column = files.column(name, self._takes[name], items)
@@ -207,3 +207,13 @@ def _refuse(bad, what):
 
 def _reopen(path, arguments):
     return Run(path, **arguments)
+
+
+def _vectors(items, name):
+    """Returns vectors in single precision, of a length whose square single precision holds."""
+    lengths = np.linalg.norm(np.asarray(real(items, name), dtype=np.float64), axis=1)
+    bad = np.flatnonzero(~(lengths <= 1e19))
+    if len(bad):
+        got = f"row {bad[0]} has the length {lengths[bad[0]]:.1e}"
+        raise ValueError(f"{name}: expected finite vectors of a length up to 1e19, {got}")
+    return np.ascontiguousarray(items, dtype=np.float32)

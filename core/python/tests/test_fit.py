@@ -101,6 +101,8 @@ class Fit(unittest.TestCase):
         for wrong, words in [
             ({"c": [1]}, "no modality 'c'; it has a, b"),
             ({"a": rows[:, :3]}, "expected vectors of width 8, got 3"),
+            ({"a": rows * np.nan}, "row 0 has the length nan"),
+            ({"a": rows * np.float32(1e25)}, "vectors of a length up to 1e19"),
             ({"a": ["x"]}, "expected a row number"),
             ({"a": 3}, "put it in a list"),
             ({}, "one or more of the modalities"),
