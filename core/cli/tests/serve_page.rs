@@ -10,8 +10,8 @@ use std::process::Command;
 /// The page shows scores with four decimals.
 const TOLERANCE: f64 = 1e-4;
 
-/// The hits of both searches are those of `chiasm search`, pictures are drawn and captions are shown, nothing is
-/// logged as an error, and nothing is asked of other addresses.
+/// The hits of both searches are those of `chiasm search`, pictures are drawn and captions are shown, nothing
+/// is logged as an error, and nothing is asked of other addresses.
 #[test]
 fn the_page_finds_what_the_command_finds() {
     let Some(chromium) = chromium() else { return };
