@@ -18,8 +18,7 @@ const VECTORS: usize = 40;
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.vectors([VECTORS, VECTORS]);
-    let fitted = sandbox.call(&["fit", "recipe.toml", "-o", "run"]);
-    assert!(sandbox.path("run/manifest.json").is_file(), "{}", fitted.stderr);
+    sandbox.fit();
     let row = |i: usize| {
         let row = object!({ "id": format!("r{i}"), "a": i * 7 % VECTORS, "b": i * 11 % VECTORS });
         format!("{row}\n")

@@ -17,16 +17,14 @@ fn pictures() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.world(60);
     sandbox.recipe();
-    let fitted = sandbox.call(&["fit", "recipe.toml", "-o", "run"]);
-    assert!(sandbox.path("run/manifest.json").is_file(), "{}", fitted.stderr);
+    sandbox.fit();
     sandbox
 }
 
 fn vectors() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.vectors([40, 40]);
-    let fitted = sandbox.call(&["fit", "recipe.toml", "-o", "run"]);
-    assert!(sandbox.path("run/manifest.json").is_file(), "{}", fitted.stderr);
+    sandbox.fit();
     sandbox
 }
 

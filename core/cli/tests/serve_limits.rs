@@ -17,8 +17,7 @@ use std::{
 };
 
 fn fitted(sandbox: Sandbox) -> Sandbox {
-    let fitted = sandbox.call(&["fit", "recipe.toml", "-o", "run"]);
-    assert!(sandbox.path("run/manifest.json").is_file(), "{}", fitted.stderr);
+    sandbox.fit();
     sandbox
 }
 

@@ -18,8 +18,7 @@ fn the_page_finds_what_the_command_finds() {
     let sandbox = Sandbox::new();
     sandbox.world(60);
     sandbox.recipe();
-    let fitted = sandbox.call(&["fit", "recipe.toml", "-o", "run"]);
-    assert!(sandbox.path("run/manifest.json").is_file(), "{}", fitted.stderr);
+    sandbox.fit();
     let server = Server::start(&sandbox, &["run"]);
     let mut command = Command::new(peers());
     command.arg(project().join("core/cli/tests/peer/serve_page.py")).arg(chromium).arg(server.url("/"));

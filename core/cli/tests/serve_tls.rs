@@ -30,8 +30,7 @@ const SERVE: [&str; 5] = ["run", "--tls-cert", "cert.pem", "--tls-key", "key.pem
 fn fitted() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.vectors([40, 40]);
-    let fitted = sandbox.call(&["fit", "recipe.toml", "-o", "run"]);
-    assert!(sandbox.path("run/manifest.json").is_file(), "{}", fitted.stderr);
+    sandbox.fit();
     sandbox
 }
 

@@ -2,10 +2,10 @@
 //! exact search, metrics, and a page for people.
 //!
 //! Every run has a queue and some workers. A request puts its items into the queue; a worker takes what is
-//! waiting, up to [`ServeOptions::max_batch`] items of the same modalities, and runs them together. A
-//! request of one small item that finds nothing waiting or running is run by the thread that reads it. The
-//! queue is bounded: a request that does not fit is answered with 429. A run folder that changes is loaded
-//! beside the old one, which answers what it has accepted, so that no request fails.
+//! waiting, up to [`ServeOptions::max_batch`] items of the same modalities, and runs them together. When
+//! requests of one small item have come one after the other for a while, the thread that reads the next one
+//! also runs it. The queue is bounded: a request that does not fit is answered with 429. A run folder that
+//! changes is loaded beside the old one, which answers what it has accepted, so that no request fails.
 //!
 //! ```no_run
 //! use chiasm_pipeline::{Environment, SilentReporter};

@@ -73,6 +73,13 @@ impl Sandbox {
         output.stdout
     }
 
+    /// Fits `recipe.toml` into the folder `run`, which must be written; its checks may fail.
+    #[track_caller]
+    pub fn fit(&self) {
+        let fitted = self.call(&["fit", "recipe.toml", "-o", "run"]);
+        assert!(self.path("run/manifest.json").is_file(), "{}", fitted.stderr);
+    }
+
     /// Runs a command that must fail with exit code 2, print all of `words`, and write no run folder.
     pub fn refused(&self, arguments: &[&str], words: &[&str]) {
         let output = self.call(arguments);
