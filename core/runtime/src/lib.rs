@@ -35,6 +35,7 @@ mod scaling;
 mod searched_place;
 mod session;
 mod stepper;
+mod subnormals;
 mod value;
 mod vectorised;
 

@@ -11,8 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chiasm_graph::{Dim, Port, Tensor, TensorRef};
 use ort::session::{OutputSelector, RunOptions, SessionInputValue};
 
+use crate::subnormals::SubnormalsAsZero;
 use crate::value::{copy_out, input_view};
-use crate::{Error, Result};
+use crate::{Error, Result, SessionOptions};
 
 /// A loaded model. Threads can share it; runs on one replica wait for each other.
 #[derive(Debug)]
@@ -27,15 +28,23 @@ pub struct Session {
 
 /// One copy of the model in the engine. `ort` allows one run at a time on each.
 #[derive(Debug)]
-pub(crate) struct Replica(Mutex<ort::session::Session>);
+pub(crate) struct Replica {
+    session: Mutex<ort::session::Session>,
+    subnormals_as_zero: bool,
+}
 
 impl Replica {
-    pub(crate) fn new(session: ort::session::Session) -> Self {
-        Self(Mutex::new(session))
+    pub(crate) fn new(session: ort::session::Session, options: &SessionOptions) -> Self {
+        Self { session: Mutex::new(session), subnormals_as_zero: options.subnormals_as_zero }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, ort::session::Session> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what a run on this thread must keep until it ends.
+    fn begin_run(&self) -> Option<SubnormalsAsZero> {
+        self.subnormals_as_zero.then(SubnormalsAsZero::begin)
     }
 }
 
@@ -122,8 +131,12 @@ impl Session {
         }
         let wanted = ports.iter().fold(OutputSelector::no_default(), |all, port| all.with(&port.name));
         let options = RunOptions::new().map_err(failed)?.with_outputs(wanted);
-        let mut session = self.replicas[replica % self.replicas.len()].lock();
-        let results = session.run_with_options(values, &options).map_err(failed)?;
+        let replica = &self.replicas[replica % self.replicas.len()];
+        let mut session = replica.lock();
+        let running = replica.begin_run();
+        let results = session.run_with_options(values, &options);
+        drop(running);
+        let results = results.map_err(failed)?;
         ports
             .iter()
             .zip(results.values())

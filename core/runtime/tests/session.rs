@@ -167,3 +167,29 @@ fn the_engine_starts_once() {
     let message = Engine::start(other).unwrap_err().to_string();
     assert!(message.contains("already runs"), "{message}");
 }
+
+#[test]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn subnormal_numbers_are_zero_where_that_is_asked_for_and_nowhere_else() {
+    let mut b = Builder::new("halves");
+    let x = b.input("x", DType::F32, &[Dim::named("n"), Dim::Fixed(2)]).unwrap();
+    let y = b.mul_scalar(&x, 0.5);
+    b.output("y", &y, DType::F32, &[Dim::named("n"), Dim::Fixed(2)]);
+    let graph = b.finish().unwrap();
+    let smallest = f32::MIN_POSITIVE; // its half is subnormal
+    // So many rows that the engine shares them among its threads.
+    let rows = 100_000;
+    let x = Tensor::f32(&[rows, 2], [smallest, 3.0].repeat(rows)).unwrap();
+    for threads in [1, 2] {
+        for (asked, expected) in [(false, smallest / 2.0), (true, 0.0)] {
+            let options = SessionOptions { threads, subnormals_as_zero: asked, ..SessionOptions::default() };
+            let session = engine().session(&graph, &options).unwrap();
+            let y = session.run(&[("x", &x)]).unwrap().remove(0).1;
+            for pair in y.as_f32().unwrap().chunks_exact(2) {
+                assert_eq!(pair, [expected, 1.5], "{threads} threads, as zero: {asked}");
+            }
+            let own = std::hint::black_box(smallest) * std::hint::black_box(0.5);
+            assert!(own > 0.0, "this thread computes as before");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use crate::{
     index::galleries,
     metrics::Metrics,
     options::{ServeOptions, ServedRun},
-    queue::{Job, JobQueue, Outputs, Refused, Work},
+    queue::{FEW, Job, JobQueue, Outputs, Refused, Work},
     worker::{Reply, Sessions, Worker},
 };
 use axum::http::StatusCode;
@@ -108,7 +108,7 @@ impl Model {
         })
     }
 
-    /// Puts work into the queue, in parts of at most a batch, and waits for the outputs.
+    /// Puts work into the queue, in parts that several workers can share, and waits for the outputs.
     pub async fn submit(&self, work: Work) -> Submitted {
         let items = work.items();
         if items > self.max_queue {
@@ -124,7 +124,7 @@ impl Model {
         };
         let queued = Instant::now();
         let (mut jobs, mut answers) = (Vec::new(), Vec::new());
-        for work in parts(work, self.max_batch) {
+        for work in parts(work, self.max_batch.min(FEW)) {
             let (reply, answer) = oneshot::channel();
             jobs.push(Job { work, reply, queued });
             answers.push(answer);

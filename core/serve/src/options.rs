@@ -53,7 +53,7 @@ pub struct ServeOptions {
     pub port: u16,
     /// The workers of a run, each with a copy of what it runs; 0 takes one per thread, at most 4.
     pub workers: usize,
-    /// The most items that are run together.
+    /// The most items that are run together. More than 64 only if they take at most 50 ms.
     pub max_batch: usize,
     /// How long a worker waits for a batch to fill. At 0 it takes what is there.
     pub max_delay: Duration,
@@ -83,7 +83,7 @@ impl Default for ServeOptions {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 8080,
             workers: 0,
-            max_batch: 64,
+            max_batch: 1024,
             max_delay: Duration::ZERO,
             max_queue: 2048,
             max_body: 32 << 20,

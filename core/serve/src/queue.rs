@@ -59,6 +59,9 @@ pub enum Refused {
     Closed(Vec<Job>),
 }
 
+/// So many items may always be run together.
+pub const FEW: usize = 64;
+
 /// So many requests must have come one after the other before the next is run without a worker. When requests
 /// come side by side, it is faster to run them together.
 const LONE: usize = 16;
@@ -77,6 +80,8 @@ pub struct JobQueue<S> {
 struct QueueState<S> {
     jobs: VecDeque<Job>,
     items: usize,
+    /// The items that workers have taken, and not yet run.
+    taken: usize,
     closed: bool,
     /// The sessions used last are taken first: they are in the caches of the processor.
     free: Vec<S>,
@@ -90,7 +95,8 @@ impl<S> JobQueue<S> {
     /// Returns a queue for this many items.
     pub fn new(limit: usize, free: Vec<S>) -> Self {
         let sessions = free.len();
-        let state = QueueState { jobs: VecDeque::new(), items: 0, closed: false, free, filling: 0, lone: 0 };
+        let jobs = VecDeque::new();
+        let state = QueueState { jobs, items: 0, taken: 0, closed: false, free, filling: 0, lone: 0 };
         Self { state: Mutex::new(state), changed: Condvar::new(), limit, sessions }
     }
 
@@ -131,9 +137,11 @@ impl<S> JobQueue<S> {
         self.wake(&state);
     }
 
-    /// Makes the sessions of a worker free again, which then takes what waits.
-    pub fn put_back(&self, sessions: S) {
-        self.lock().free.push(sessions);
+    /// Makes the sessions of a worker free again, which has run this many items and then takes what waits.
+    pub fn put_back(&self, sessions: S, items: usize) {
+        let mut state = self.lock();
+        state.free.push(sessions);
+        state.taken -= items;
     }
 
     /// Wakes the workers that have something to do. A worker that fills its batch must see every job; of
@@ -147,11 +155,12 @@ impl<S> JobQueue<S> {
         }
     }
 
-    /// Returns jobs that can be run together, with at most `most` items unless the first alone has more.
-    /// Waits for the first one and for free sessions, and then until the batch is full or the first has
-    /// waited for `delay`; work that nothing can be run with is returned at once. Returns `None` when the
-    /// queue is closed and empty.
-    pub fn take(&self, most: usize, delay: Duration) -> Option<(Vec<Job>, S)> {
+    /// Returns jobs that can be run together. They have no more items than `most` gives for the sessions and
+    /// the first job, unless that one alone has more; and if they have more than [`FEW`], no more than an equal
+    /// part for each of the sessions of what waits and runs, so that all are used. Waits for the first job and
+    /// for free sessions, and then until the batch is full or the first has waited for `delay`; work that
+    /// nothing can be run with is returned at once. Returns `None` when the queue is closed and empty.
+    pub fn take(&self, most: impl Fn(&S, &Work) -> usize, delay: Duration) -> Option<(Vec<Job>, S)> {
         let mut state = self.lock();
         let (first, sessions) = loop {
             if let Some(sessions) = state.free.pop() {
@@ -168,11 +177,15 @@ impl<S> JobQueue<S> {
         };
         let (mut items, until) = (first.work.items(), first.queued + delay);
         let alone = !first.work.joins(&first.work);
+        let most = most(&sessions, &first.work);
         let mut batch = vec![first];
         loop {
+            let share = (items + state.items + state.taken).div_ceil(self.sessions).max(FEW);
+            let most = most.min(share);
             state.join(&mut batch, &mut items, most);
             let left = until.saturating_duration_since(Instant::now());
             if alone || items >= most || left.is_zero() || state.closed {
+                state.taken += items;
                 return Some((batch, sessions));
             }
             state.filling += 1;
@@ -253,8 +266,8 @@ mod tests {
 
     /// Takes a batch, and puts the sessions back at once.
     fn take(queue: &JobQueue<char>, most: usize, delay: Duration) -> Option<Vec<Job>> {
-        let (batch, sessions) = queue.take(most, delay)?;
-        queue.put(sessions);
+        let (batch, sessions) = queue.take(|_, _| most, delay)?;
+        queue.put_back(sessions, sizes(&batch).iter().sum());
         Some(batch)
     }
 
@@ -325,6 +338,33 @@ mod tests {
         assert!(started.elapsed() < Duration::from_secs(20));
     }
 
+    #[test]
+    fn what_waits_is_shared_among_the_sessions() {
+        let queue = JobQueue::new(2000, vec!['s', 't']);
+        let push = |count: usize| {
+            let (jobs, replies): (Vec<Job>, Vec<Reply>) = (0..count).map(|_| job("a", FEW)).unzip();
+            assert!(queue.push(jobs, never).is_ok());
+            replies
+        };
+        let _replies = push(1);
+        let next = || {
+            let (batch, sessions) = queue.take(|_, _| 1000, Duration::ZERO).unwrap();
+            (batch.len() * FEW, sessions)
+        };
+        let (few, first) = next();
+        assert_eq!(few, FEW, "nothing else waits");
+        let _more = push(7);
+        let (half, second) = next();
+        assert_eq!(half, 4 * FEW, "half of the eight in all, one of which runs");
+        queue.put_back(first, few);
+        let (rest, _) = next();
+        assert_eq!(rest, 3 * FEW);
+        queue.put_back(second, half);
+        let _more = push(8);
+        let (most, _) = queue.take(|_, _| 100, Duration::ZERO).unwrap();
+        assert_eq!(sizes(&most), [FEW], "two would be more than the sessions may run");
+    }
+
     /// Pushes one item. Returns the sessions to run it on, if any, and drops the job.
     fn push_one(queue: &JobQueue<char>) -> Option<char> {
         let (one, _reply) = job("a", 1);
@@ -359,9 +399,9 @@ mod tests {
         let queue = JobQueue::new(10, vec!['s']);
         let ((one, _one), (two, _two)) = (job("a", 1), job("a", 2));
         assert!(queue.push(vec![one], never).is_ok());
-        let (_, used) = queue.take(8, Duration::ZERO).unwrap();
+        let (_, used) = queue.take(|_, _| 8, Duration::ZERO).unwrap();
         std::thread::scope(|scope| {
-            let taken = scope.spawn(|| queue.take(8, Duration::ZERO));
+            let taken = scope.spawn(|| queue.take(|_, _| 8, Duration::ZERO));
             assert!(queue.push(vec![two], never).is_ok());
             std::thread::sleep(Duration::from_millis(50));
             assert_eq!(queue.waiting(), 2, "a job was taken without sessions");

@@ -4,7 +4,7 @@ use crate::{
     api_error::ApiError,
     metrics::Metrics,
     options::ServeOptions,
-    queue::{Job, JobQueue, Outputs, Work},
+    queue::{FEW, Job, JobQueue, Outputs, Work},
 };
 use chiasm_graph::Tensor;
 use chiasm_pipeline::{Error, RawItem, Run, RunOutputs, RunSession, SessionThreads};
@@ -18,6 +18,10 @@ use std::{
 };
 use tokio::sync::oneshot;
 
+/// More than [`FEW`] items are run together if that took no longer than this at the last time: others that come
+/// meanwhile may have to wait so long.
+const BATCH_TIME: Duration = Duration::from_millis(50);
+
 /// Sessions of a run, on which one batch runs at a time.
 #[derive(Default)]
 pub struct Sessions {
@@ -27,10 +31,13 @@ pub struct Sessions {
     of_tensors: BTreeMap<Vec<String>, Session>,
 }
 
-/// A session for raw items, and how long its last run of one item took.
+/// A session for raw items.
 struct ItemSession {
     session: RunSession,
+    /// How long its last run of one item took.
     one_took: Option<Duration>,
+    /// How long the last run of several items took, for each of them.
+    each_took: Option<Duration>,
 }
 
 /// An answer, and who waits for it.
@@ -57,6 +64,14 @@ impl Sessions {
         let Work::Items { modalities, columns, .. } = work else { return false };
         let took = self.of_items.get(modalities).and_then(|session| session.one_took);
         work.items() == 1 && took.is_some_and(|took| took < limit) && columns.iter().flatten().all(is_small)
+    }
+
+    /// Returns how many items of the work's kind may be run together: as many as took [`BATCH_TIME`] at the
+    /// last time, and at least [`FEW`].
+    pub fn most_together(&self, work: &Work) -> usize {
+        let Work::Items { modalities, .. } = work else { return FEW };
+        let each = self.of_items.get(modalities).and_then(|session| session.each_took);
+        each.map_or(FEW, |each| (BATCH_TIME.as_nanos() / each.as_nanos().max(1)) as usize).max(FEW)
     }
 
     /// Runs a job for which [`Sessions::can_run_at_once`] holds.
@@ -93,12 +108,14 @@ impl<'r> Worker<'r> {
 
     /// Answers jobs until the queue is closed and empty.
     pub fn work(&self, name: &str, queue: &JobQueue<Sessions>, options: &ServeOptions, metrics: &Metrics) {
-        while let Some((batch, mut sessions)) = queue.take(options.max_batch, options.max_delay) {
-            metrics.batch(name, batch.iter().map(|job| job.work.items()).sum());
+        let most = |sessions: &Sessions, work: &Work| sessions.most_together(work).min(options.max_batch);
+        while let Some((batch, mut sessions)) = queue.take(most, options.max_delay) {
+            let items = batch.iter().map(|job| job.work.items()).sum();
+            metrics.batch(name, items);
             // A panic costs the requests of this batch, whose replies are dropped; the next batch is run.
             let replies = catch_unwind(AssertUnwindSafe(|| self.answer(&mut sessions, batch)));
             // Before the replies: the next request of a client must not find the sessions in use.
-            queue.put_back(sessions);
+            queue.put_back(sessions, items);
             replies.into_iter().flatten().for_each(Reply::send);
         }
     }
@@ -133,7 +150,9 @@ impl<'r> Worker<'r> {
         if !sessions.of_items.contains_key(modalities) {
             let names: Vec<&str> = modalities.iter().map(String::as_str).collect();
             let session = self.run.session(&names, SessionThreads::Shared(self.threads))?;
-            sessions.of_items.insert(modalities.to_vec(), ItemSession { session, one_took: None });
+            sessions
+                .of_items
+                .insert(modalities.to_vec(), ItemSession { session, one_took: None, each_took: None });
         }
         sessions
             .of_items
@@ -193,11 +212,12 @@ fn is_small(item: &RawItem) -> bool {
 impl ItemSession {
     /// Answers jobs of items of these modalities.
     fn answer(&mut self, batch: Vec<Job>) -> Vec<Reply> {
-        let alone = batch.iter().map(|job| job.work.items()).sum::<usize>() == 1;
+        let items = batch.iter().map(|job| job.work.items()).sum::<usize>();
         let started = Instant::now();
         let replies = answer_items(&self.session, batch);
-        if alone {
-            self.one_took = Some(started.elapsed());
+        match items {
+            1 => self.one_took = Some(started.elapsed()),
+            _ => self.each_took = Some(started.elapsed() / u32::try_from(items.max(1)).unwrap_or(u32::MAX)),
         }
         replies
     }

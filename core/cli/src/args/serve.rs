@@ -22,8 +22,8 @@ pub struct ServeArgs {
     /// Copies of each run that work side by side [default: one per thread, at most 4].
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     pub workers: usize,
-    /// Most items that are run together.
-    #[arg(long, default_value_t = 64, value_name = "ITEMS")]
+    /// Most items that are run together. More than 64 only if they take at most 50 ms.
+    #[arg(long, default_value_t = 1024, value_name = "ITEMS")]
     pub max_batch: usize,
     /// Milliseconds to wait for a batch to fill; at 0 a worker takes what is there.
     #[arg(long, default_value_t = 0.0, value_name = "MS")]

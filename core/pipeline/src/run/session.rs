@@ -67,7 +67,8 @@ impl RunSession {
         let (session, threads) = match threads {
             SessionThreads::OneEach => (run.env.session_for_batches(graph)?, run.env.threads),
             SessionThreads::Shared(threads) => {
-                let options = SessionOptions { device: run.env.device, threads, ..SessionOptions::default() };
+                let options =
+                    SessionOptions { replicas: 1, ..SessionOptions::batches(run.env.device, threads) };
                 (run.env.engine()?.session(graph, &options)?, 1)
             }
         };
