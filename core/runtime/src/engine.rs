@@ -79,8 +79,8 @@ pub struct SessionOptions {
     /// For generated graphs (training steps, Jacobians); the engine's own optimisations serve an encoder
     /// better.
     pub fuse: bool,
-    /// Take numbers below 1.2e-38 (subnormal ones) as zero: runs of encoders with masked tokens are faster by up
-    /// to an eighth. For data that are all so small, nothing is left of them.
+    /// Take numbers below 1.2e-38 (subnormal ones) as zero: runs of encoders with masked tokens are faster by
+    /// up to an eighth. Data whose values are all so small become zero.
     pub subnormals_as_zero: bool,
 }
 
@@ -242,7 +242,7 @@ impl Engine {
                     builder = builder.with_operators(domain).map_err(|e| source.refused(&e))?;
                 }
                 let session = source.commit(&mut builder).map_err(|e| source.refused(&e))?;
-                Ok(Replica::new(session, options))
+                Ok(Replica::new(session, options.subnormals_as_zero))
             })
             .collect()
     }
@@ -271,10 +271,10 @@ impl Engine {
         // it runs on the CPU.
         let whole = builder().map_err(explain)?.with_disable_cpu_fallback().map_err(|e| explain(e.into()))?;
         if let Ok(session) = source.commit(&mut { whole }) {
-            return Ok((Replica::new(session, options), CUDA_WHOLE));
+            return Ok((Replica::new(session, options.subnormals_as_zero), CUDA_WHOLE));
         }
         let session = builder().and_then(|mut b| source.commit(&mut b)).map_err(explain)?;
-        Ok((Replica::new(session, options), CUDA_PART))
+        Ok((Replica::new(session, options.subnormals_as_zero), CUDA_PART))
     }
 
     fn cuda_fix(&self) -> String {

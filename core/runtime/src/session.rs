@@ -13,7 +13,7 @@ use ort::session::{OutputSelector, RunOptions, SessionInputValue};
 
 use crate::subnormals::SubnormalsAsZero;
 use crate::value::{copy_out, input_view};
-use crate::{Error, Result, SessionOptions};
+use crate::{Error, Result};
 
 /// A loaded model. Threads can share it; runs on one replica wait for each other.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    pub(crate) fn new(session: ort::session::Session, options: &SessionOptions) -> Self {
-        Self { session: Mutex::new(session), subnormals_as_zero: options.subnormals_as_zero }
+    pub(crate) fn new(session: ort::session::Session, subnormals_as_zero: bool) -> Self {
+        Self { session: Mutex::new(session), subnormals_as_zero }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, ort::session::Session> {

@@ -1,8 +1,8 @@
 //! Subnormal numbers as zero, for as long as the engine runs an encoder on this thread.
 //!
-//! Numbers below 1.2e-38 cost an x86 processor more than a hundred cycles each, and the engine's softmax makes
-//! one of every masked token: `exp` of its argument, which it bounds at -88. In batches of short texts of
-//! different lengths that was an eighth of the time.
+//! Numbers below 1.2e-38 cost an x86 processor more than a hundred cycles each, and the engine's softmax
+//! makes one of every masked token: it takes the `exp` of an argument that it bounds at -88. In batches of
+//! short texts of different lengths that was an eighth of the time.
 
 /// While it lives, this thread takes subnormal inputs and results of floating-point operations as zero.
 pub(crate) struct SubnormalsAsZero {
@@ -50,9 +50,9 @@ mod x86 {
     }
 
     pub(super) fn write(control: Control) {
-        // SAFETY: the instruction reads 4 bytes from the address of a variable of 4 bytes. The value is one that
-        // was read before, with two bits that only change how subnormal numbers are taken. Between `begin` and
-        // `drop` this thread calls the engine and computes nothing itself.
+        // SAFETY: the instruction reads 4 bytes from the address of a variable of 4 bytes. The value is one
+        // that was read before, with two bits that only change how subnormal numbers are taken. Between
+        // `begin` and `drop` this thread calls the engine and computes nothing itself.
         unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, preserves_flags)) };
     }
 }
@@ -75,8 +75,8 @@ mod arm {
     }
 
     pub(super) fn write(control: Control) {
-        // SAFETY: the value is one that was read before, with a bit that only changes how subnormal numbers are
-        // taken. Between `begin` and `drop` this thread calls the engine and computes nothing itself.
+        // SAFETY: the value is one that was read before, with a bit that only changes how subnormal numbers
+        // are taken. Between `begin` and `drop` this thread calls the engine and computes nothing itself.
         unsafe { asm!("msr fpcr, {}", in(reg) control, options(nomem, nostack, preserves_flags)) };
     }
 }

@@ -3,9 +3,10 @@
 use crate::{
     api_error::ApiError,
     index::galleries,
+    job::{Job, Outputs, Work},
     metrics::Metrics,
     options::{ServeOptions, ServedRun},
-    queue::{FEW, Job, JobQueue, Outputs, Refused, Work},
+    queue::{FEW, JobQueue, Refused},
     worker::{Reply, Sessions, Worker},
 };
 use axum::http::StatusCode;
@@ -20,8 +21,8 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// A lone text or row is run in the thread of its request if the last one took less than this. Other requests
-/// that the thread has to read wait that long, and at most until the server wakes another thread.
+/// A lone text or row is run in the thread of its request if the last one took less than this: the other
+/// requests that the thread has to read wait so long.
 const AT_ONCE: Duration = Duration::from_millis(2);
 
 /// A modality of a run.

@@ -1,55 +1,11 @@
 //! The bounded queue of a run, from which its workers take batches, and the sessions that are free.
 
-use crate::api_error::ApiError;
-use chiasm_graph::Tensor;
-use chiasm_pipeline::RawItem;
+use crate::job::{Job, Work};
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tempfile::TempPath;
-use tokio::sync::oneshot;
-
-/// The outputs of a job, by name.
-pub type Outputs = Vec<(String, Tensor)>;
-
-/// What a job runs.
-pub enum Work {
-    /// Raw items: one column for each of these modalities, and the files that they refer to, if any.
-    Items { modalities: Vec<String>, columns: Vec<Vec<RawItem>>, files: Vec<TempPath> },
-    /// Tensors for inputs of `model.onnx`, and the outputs wanted: all that depend on no other input if none
-    /// is named.
-    Tensors { inputs: Vec<(String, Tensor)>, outputs: Vec<String> },
-}
-
-impl Work {
-    /// Returns the number of items.
-    pub fn items(&self) -> usize {
-        match self {
-            Self::Items { columns, .. } => columns.first().map_or(0, Vec::len),
-            Self::Tensors { inputs, .. } => {
-                inputs.first().and_then(|(_, tensor)| tensor.shape().first().copied()).unwrap_or(1)
-            }
-        }
-    }
-
-    /// Returns whether both can be run together.
-    fn joins(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Items { modalities: own, .. }, Self::Items { modalities: others, .. }) => own == others,
-            _ => false,
-        }
-    }
-}
-
-/// A part of a request that waits in the queue.
-pub struct Job {
-    pub work: Work,
-    /// Receives the outputs. A closed one belongs to a client that has gone.
-    pub reply: oneshot::Sender<Result<Outputs, ApiError>>,
-    pub queued: Instant,
-}
 
 /// Why jobs were not accepted.
 pub enum Refused {
@@ -155,11 +111,13 @@ impl<S> JobQueue<S> {
         }
     }
 
-    /// Returns jobs that can be run together. They have no more items than `most` gives for the sessions and
-    /// the first job, unless that one alone has more; and if they have more than [`FEW`], no more than an equal
-    /// part for each of the sessions of what waits and runs, so that all are used. Waits for the first job and
-    /// for free sessions, and then until the batch is full or the first has waited for `delay`; work that
-    /// nothing can be run with is returned at once. Returns `None` when the queue is closed and empty.
+    /// Returns jobs that can be run together, or `None` when the queue is closed and empty.
+    ///
+    /// They have no more items than `most` gives for the sessions and the first job, unless that one alone
+    /// has more. If they have more than [`FEW`], they are also no more than one session's equal share of all
+    /// that waits and runs, so that all sessions are used. The call waits for the first job and for free
+    /// sessions, and then until the batch is full or the first job has waited for `delay`; work that nothing
+    /// can be run with is returned at once.
     pub fn take(&self, most: impl Fn(&S, &Work) -> usize, delay: Duration) -> Option<(Vec<Job>, S)> {
         let mut state = self.lock();
         let (first, sessions) = loop {
@@ -246,6 +204,9 @@ impl<S> QueueState<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{api_error::ApiError, job::Outputs};
+    use chiasm_pipeline::RawItem;
+    use tokio::sync::oneshot;
 
     type Reply = oneshot::Receiver<Result<Outputs, ApiError>>;
 

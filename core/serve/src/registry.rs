@@ -2,10 +2,10 @@
 
 use crate::{
     api_error::ApiError,
+    job::{Outputs, Work},
     metrics::Metrics,
     model::{Model, Service, Submitted},
     options::{ServedRun, TENSORS},
-    queue::{Outputs, Work},
 };
 use axum::http::StatusCode;
 use chiasm_pipeline::Error;
@@ -22,7 +22,7 @@ use std::{
 };
 
 /// How often a stop is looked for.
-pub const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(50);
 
 /// The runs that are served, by name.
 #[derive(Default)]

@@ -5,42 +5,30 @@ use crate::{
     items::ItemFolder,
     metrics::Metrics,
     model::Service,
+    network::{Connection, Network},
     options::ServeOptions,
-    registry::{Registry, TICK},
+    registry::Registry,
     routes::router,
     state::ServerState,
-    tls::{self, TlsFiles},
+    tls::TlsFiles,
 };
-use axum::Router;
 use chiasm_pipeline::{Environment, Error};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
-};
 use std::{
-    net::SocketAddr,
+    io,
+    net::{SocketAddr, TcpStream},
     path::Path,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
-    runtime::Handle,
+    net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 
-/// How long a handshake or the header of a request may take, and how long a connection may be idle.
-const HEADER_TIME: Duration = Duration::from_secs(30);
 /// The most connections; further ones wait to be accepted.
 const CONNECTIONS: usize = 1024;
-/// The threads that read and write; the runs have their own.
-const NETWORK_THREADS: usize = 2;
 
 /// Serves runs until SIGTERM or SIGINT: it then accepts no more connections, answers what it has accepted,
 /// and returns. A second signal, or the end of [`ServeOptions::drain`], ends that at once. SIGHUP loads all
@@ -53,11 +41,10 @@ pub fn serve(options: &ServeOptions, env: &Environment, listening: &dyn Fn(Socke
     check(options)?;
     let acceptor = options.tls.as_ref().map(TlsFiles::read).transpose()?;
     let system = |what: &'static str| move |e| Error::io(what, Path::new("the server"), e);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(NETWORK_THREADS)
-        .enable_all()
-        .build()
-        .map_err(system("start"))?;
+    // This thread accepts connections and waits for signals.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(system("start"))?;
+    let mut network = Network::start(network_threads(env)).map_err(system("start"))?;
     let (registry, metrics) = (Arc::new(Registry::default()), Arc::new(Metrics::default()));
     let service = Service { env, options, metrics: &metrics };
     let outcome = std::thread::scope(|scope| {
@@ -74,26 +61,20 @@ pub fn serve(options: &ServeOptions, env: &Environment, listening: &dyn Fn(Socke
             });
             let registry = &registry;
             scope.spawn(move || registry.watch(runs, service, scope));
-            let network = runtime.handle().clone();
-            scope.spawn(move || wake_regularly(&network, registry));
-            runtime.block_on(listen(service, acceptor, &state, listening))
+            runtime.block_on(listen(service, acceptor, &state, &mut network, listening))
         });
         // Without this, the workers of the runs that were loaded would not end.
         registry.stopping.store(true, Ordering::Relaxed);
         registry.close();
         served
     });
-    runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
 
-/// Wakes a network thread again and again until the server has ended. While one runs a lone item, which can
-/// take long if its plugin hangs, no other one watches the connections unless something wakes it.
-fn wake_regularly(network: &Handle, registry: &Registry) {
-    while !registry.is_closed() {
-        std::thread::sleep(TICK);
-        network.spawn(async {});
-    }
+/// Returns the number of threads that read and write; the runs have their own. With more than one, a lone
+/// item whose plugin hangs does not stop all of them.
+fn network_threads(env: &Environment) -> usize {
+    chiasm_runtime::threads(env.threads).clamp(2, 4)
 }
 
 /// Checks what cannot be served.
@@ -119,6 +100,7 @@ async fn listen(
     service: Service<'_>,
     mut acceptor: Option<TlsAcceptor>,
     state: &Arc<ServerState>,
+    network: &mut Network,
     listening: &dyn Fn(SocketAddr),
 ) -> Result<(), Error> {
     let options = service.options;
@@ -128,10 +110,7 @@ async fn listen(
     let mut stops = Stops::new().map_err(failed)?;
     let mut reload = signal(SignalKind::hangup()).map_err(failed)?;
     listening(listener.local_addr().map_err(failed)?);
-    let (router, graceful) = (router(Arc::clone(state)), GracefulShutdown::new());
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    // Ended with this function: a handshake has no request that is to be answered.
-    let mut handshakes = JoinSet::new();
+    let (router, places) = (router(Arc::clone(state)), Arc::new(Semaphore::new(CONNECTIONS)));
     loop {
         tokio::select! {
             () = stops.next() => break,
@@ -139,25 +118,17 @@ async fn listen(
                 state.registry.reload.store(true, Ordering::Relaxed);
                 read_again(service, &mut acceptor);
             }
-            accepted = accept(&listener, &places) => match (accepted, &acceptor) {
-                (Some((stream, place)), None) => answer(stream, place, &router, &graceful),
-                (Some((stream, place)), Some(tls)) => {
-                    let limit = HEADER_TIME.min(options.timeout);
-                    handshakes.spawn(tls::greet(tls.clone(), stream, place, limit));
-                }
-                (None, _) => {}
+            accepted = accept(&listener, &places) => if let Some((stream, place)) = accepted {
+                let acceptor = acceptor.clone();
+                let connection = Connection { stream, place, acceptor, timeout: options.timeout };
+                network.answer(connection, router.clone());
             },
-            Some(greeted) = handshakes.join_next() => {
-                if let Ok(Some((stream, place))) = greeted {
-                    answer(stream, place, &router, &graceful);
-                }
-            }
         }
     }
-    drop((listener, handshakes));
+    drop(listener);
     state.registry.stopping.store(true, Ordering::Relaxed);
     tokio::select! {
-        () = graceful.shutdown() => {}
+        () = network.drain() => {}
         () = tokio::time::sleep(options.drain) => {}
         () = stops.next() => {}
     }
@@ -181,8 +152,8 @@ async fn accept(
     places: &Arc<Semaphore>,
 ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => {
+    match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+        Ok(stream) => {
             let _ = stream.set_nodelay(true); // only latency depends on it
             Some((stream, place))
         }
@@ -194,24 +165,6 @@ async fn accept(
     }
 }
 
-/// Answers the requests of a connection, in a task of its own.
-fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    place: OwnedSemaphorePermit,
-    router: &Router,
-    graceful: &GracefulShutdown,
-) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        let _ = connection.await; // a client that breaks off is no error of the server
-        drop(place);
-    });
-}
-
 /// The signals that stop the server.
 struct Stops {
     terminate: Signal,
@@ -219,7 +172,7 @@ struct Stops {
 }
 
 impl Stops {
-    fn new() -> std::io::Result<Self> {
+    fn new() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -74,17 +74,12 @@ fn refused(path: &Path, expected: &str, reason: &dyn std::fmt::Display) -> Error
     Error::input("chiasm::serve::tls", message, "give a file in PEM, with lines -----BEGIN ...-----")
 }
 
-/// A connection after its handshake, and its place among the connections.
-pub type Greeted = (TlsStream<TcpStream>, OwnedSemaphorePermit);
-
 /// Does the handshake of a connection. Returns `None`, and closes the connection, if it fails or takes longer
 /// than `limit`.
 pub async fn greet(
     acceptor: TlsAcceptor,
     stream: TcpStream,
-    place: OwnedSemaphorePermit,
     limit: Duration,
-) -> Option<Greeted> {
-    let stream = timeout(limit, acceptor.accept(stream)).await.ok()?.ok()?;
-    Some((stream, place))
+) -> Option<TlsStream<TcpStream>> {
+    timeout(limit, acceptor.accept(stream)).await.ok()?.ok()
 }

@@ -2,9 +2,10 @@
 
 use crate::{
     api_error::ApiError,
+    job::{Job, Outputs, Work},
     metrics::Metrics,
     options::ServeOptions,
-    queue::{FEW, Job, JobQueue, Outputs, Work},
+    queue::{FEW, JobQueue},
 };
 use chiasm_graph::Tensor;
 use chiasm_pipeline::{Error, RawItem, Run, RunOutputs, RunSession, SessionThreads};
@@ -18,8 +19,8 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// More than [`FEW`] items are run together if that took no longer than this at the last time: others that come
-/// meanwhile may have to wait so long.
+/// More than [`FEW`] items are run together if that took no longer than this at the last time: requests that
+/// come meanwhile may have to wait so long.
 const BATCH_TIME: Duration = Duration::from_millis(50);
 
 /// Sessions of a run, on which one batch runs at a time.

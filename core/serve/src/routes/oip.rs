@@ -13,9 +13,9 @@ use crate::{
     api_error::ApiError,
     body::expect_type,
     items::Items,
+    job::Work,
     model::{Model, ServedModality},
     options::TENSORS,
-    queue::Work,
     state::ServerState,
 };
 use axum::{

@@ -8,8 +8,8 @@ use crate::{
     api_error::ApiError,
     body::json,
     items::Items,
+    job::Work,
     model::{Model, ServedModality},
-    queue::Work,
     state::ServerState,
 };
 use axum::{

@@ -6,7 +6,7 @@
 //! mean of the scores of its items.
 
 use super::openai::content;
-use crate::{api_error::ApiError, body, items::Items, model::Model, queue::Work, state::ServerState};
+use crate::{api_error::ApiError, body, items::Items, job::Work, model::Model, state::ServerState};
 use axum::{
     RequestExt,
     body::Bytes,
