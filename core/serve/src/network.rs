@@ -143,3 +143,62 @@ async fn answer_stream(
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let _ = watcher.watch(connection).await; // a client that breaks off is no error of the server
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use std::{
+        io::{Read, Write},
+        sync::Mutex,
+    };
+    use tokio::sync::Semaphore;
+
+    fn ask(client: &mut net::TcpStream, path: &str) {
+        client.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).unwrap();
+    }
+
+    fn answer_of(client: &mut net::TcpStream) -> String {
+        let mut bytes = [0; 4096];
+        let read = client.read(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..read]).into_owned()
+    }
+
+    #[test]
+    fn a_connection_is_answered_while_the_thread_of_another_is_busy() {
+        let (release, wait) = mpsc::channel::<()>();
+        let wait = Arc::new(Mutex::new(wait));
+        let busy = move || async move {
+            wait.lock().unwrap().recv().unwrap(); // as a plugin that hangs would
+            "late"
+        };
+        let router = Router::new().route("/busy", get(busy)).route("/", get(|| async { "soon" }));
+        let network = Network::start(2).unwrap();
+        let (listener, places) =
+            (net::TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(Semaphore::new(9)));
+        let connect = || {
+            let client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let stream = listener.accept().unwrap().0;
+            stream.set_nonblocking(true).unwrap();
+            let place = Arc::clone(&places).try_acquire_owned().unwrap();
+            let timeout = Duration::from_secs(9);
+            network.answer(Connection { stream, place, acceptor: None, timeout }, router.clone());
+            client
+        };
+        let (mut first, mut second) = (connect(), connect());
+        ask(&mut first, "/busy");
+        ask(&mut second, "/");
+        assert!(answer_of(&mut second).ends_with("soon"));
+        release.send(()).unwrap();
+        assert!(answer_of(&mut first).ends_with("late"));
+        drop((first, second));
+        // Both places are given back when the connections are closed.
+        let all = Duration::from_secs(20);
+        let closed = std::time::Instant::now();
+        while places.available_permits() < 9 && closed.elapsed() < all {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(places.available_permits(), 9);
+    }
+}
