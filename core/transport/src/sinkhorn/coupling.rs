@@ -5,7 +5,8 @@ use ndarray::{Array1, Array2, ArrayView2};
 use rayon::prelude::*;
 use std::time::Instant;
 
-use super::engine::{ScalingEngine, potentials};
+use super::engine::ScalingEngine;
+use super::rule::potentials;
 use crate::{Result, StopReason, simd};
 
 /// How an iteration ended. `columns` are the column sums of the last sweep.
@@ -108,12 +109,14 @@ impl<'a> Coupling<'a> {
     /// Returns the source potential `f[n]` in units of the cost:
     /// `P_ij = mass a_i b_j exp((f_i + g_j - C_ij) / epsilon)` for weights that sum to one.
     pub fn source_potential(&self) -> Array1<f64> {
-        Array1::from(potentials(&self.engine.phi, &self.engine.u)) * self.engine.epsilon
+        let engine = &self.engine;
+        (Array1::from(potentials(&engine.phi, &engine.u)) + engine.translation) * engine.epsilon
     }
 
     /// Returns the target potential `g[m]` in units of the cost.
     pub fn target_potential(&self) -> Array1<f64> {
-        Array1::from(potentials(&self.engine.psi, &self.engine.v)) * self.engine.epsilon
+        let engine = &self.engine;
+        (Array1::from(potentials(&engine.psi, &engine.v)) - engine.translation) * engine.epsilon
     }
 
     /// Returns the weights of both sides as the solver used them.

@@ -11,7 +11,7 @@
 use rayon::prelude::*;
 use std::{borrow::Cow, ops::Range};
 
-use super::rule::{MarginalRule, lift};
+use super::rule::{MarginalRule, lift, potentials};
 use crate::{Cost, memory, simd, simd::ROWS, tasks::tasks};
 
 /// Number of rows after which single-precision column sums are added to the double-precision ones.
@@ -28,6 +28,8 @@ pub(super) struct ScalingEngine<'a> {
     /// Absorbed potentials in units of epsilon.
     pub phi: Vec<f64>,
     pub psi: Vec<f64>,
+    /// What must be added to all of `phi` and subtracted from all of `psi`; the kernel is the same without it.
+    pub translation: f64,
     /// Scalings since the absorption.
     pub u: Vec<f32>,
     pub v: Vec<f32>,
@@ -85,7 +87,8 @@ impl<'a> ScalingEngine<'a> {
         let (phi, psi, u, v) = (vec![0.0; n], vec![0.0; m], vec![1.0; n], vec![1.0; m]);
         let kernel = stored.then(|| memory::zeros(n * m));
         let lift = lift(&a);
-        Self { cost, a, b, epsilon, phi, psi, u, v, kernel, shares, backwards: false, lift }
+        let translation = 0.0;
+        Self { cost, a, b, epsilon, phi, psi, translation, u, v, kernel, shares, backwards: false, lift }
     }
 
     /// Starts at `psi`. `phi` is chosen such that the largest entry of every row is one.
@@ -131,6 +134,7 @@ impl<'a> ScalingEngine<'a> {
         self.psi = potentials(&self.psi, &self.v);
         let factor = self.epsilon / epsilon;
         self.phi.iter_mut().chain(&mut self.psi).for_each(|potential| *potential *= factor);
+        self.translation *= factor;
         self.epsilon = epsilon;
     }
 
@@ -286,11 +290,6 @@ impl<'a> ScalingEngine<'a> {
         }
         &first[0].columns
     }
-}
-
-/// Returns the potentials that combine absorbed potentials and scalings.
-pub(super) fn potentials(absorbed: &[f64], scaling: &[f32]) -> Vec<f64> {
-    absorbed.iter().zip(scaling).map(|(absorbed, &scaling)| absorbed + f64::from(scaling).ln()).collect()
 }
 
 /// Returns `psi_j` plus the target's part of `-C / epsilon`, in single precision.

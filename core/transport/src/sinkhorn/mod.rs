@@ -15,6 +15,8 @@ mod coupling;
 mod engine;
 mod newton;
 mod rule;
+mod stall;
+mod translation;
 
 pub use coupling::{Coupling, CouplingReport};
 
@@ -27,6 +29,7 @@ use coupling::IterationOutcome;
 use engine::{ScalingEngine, SweepResult};
 use newton::NewtonSteps;
 use rule::{MarginalRule, out_of_range};
+use stall::StallDetector;
 
 /// The constraints on the marginals of a plan.
 ///
@@ -284,7 +287,7 @@ impl Sinkhorn {
         done: usize,
         clock: Instant,
     ) -> Result<IterationOutcome> {
-        let (mut source, target, total) = self.rules(engine);
+        let (mut source, mut target, total) = self.rules(engine);
         let mut newton = self.takes_newton_steps().then(NewtonSteps::default);
         let mut stall = StallDetector::default();
         let mut failures = 0;
@@ -326,9 +329,10 @@ impl Sinkhorn {
                 let (faster, products) =
                     newton.step(engine, (&columns, v), (error, tolerance), [&source, &target]);
                 reads += products;
-                v = faster;
+                engine.v = faster;
+                continue;
             }
-            engine.v = v;
+            translation::step(engine, &columns, v, [&mut source, &mut target]);
             if let Marginals::Partial { mass } = self.marginals {
                 // The multiplier of the total mass raises the upper bound of the source potentials.
                 let shift = (mass / engine.moved(&columns)).ln();
@@ -368,7 +372,8 @@ impl Sinkhorn {
         match self.marginals {
             Marginals::Balanced => (MarginalRule::balanced(), MarginalRule::balanced(), Some(1.0)),
             Marginals::Unbalanced { source, target } => {
-                (MarginalRule::soft(source, engine.epsilon), MarginalRule::soft(target, engine.epsilon), None)
+                let soft = |rho, offset| MarginalRule::soft(rho, engine.epsilon, offset);
+                (soft(source, engine.translation), soft(target, -engine.translation), None)
             }
             Marginals::Partial { mass } => {
                 // From zero, all of a plan with costs far above epsilon would underflow, and the multiplier
@@ -377,23 +382,5 @@ impl Sinkhorn {
                 (top, MarginalRule::at_most(0.0), Some(mass))
             }
         }
-    }
-}
-
-/// Detects that the error has stopped falling near the limit of single precision.
-#[derive(Default)]
-struct StallDetector {
-    best: f64,
-    since: usize,
-}
-
-impl StallDetector {
-    fn check(&mut self, error: f64, tolerance: f64) -> Option<StopReason> {
-        if self.best == 0.0 || error < 0.95 * self.best {
-            self.best = error;
-            self.since = 0;
-        }
-        self.since += 1;
-        (tolerance > 0.0 && self.best < 1e-5 && self.since > 100).then_some(StopReason::Stalled)
     }
 }

@@ -16,27 +16,29 @@ const LIFTED: i32 = 40;
 pub(super) struct MarginalRule {
     pub tau: f64,
     pub cap: f64,
+    /// What must be added to the absorbed potentials.
+    pub offset: f64,
 }
 
 impl MarginalRule {
     /// The marginal equals the weights.
     pub(super) fn balanced() -> Self {
-        Self { tau: 1.0, cap: f64::INFINITY }
+        Self { tau: 1.0, cap: f64::INFINITY, offset: 0.0 }
     }
 
     /// A Kullback-Leibler penalty of weight `rho`.
-    pub(super) fn soft(rho: f64, epsilon: f64) -> Self {
-        Self { tau: if rho.is_finite() { rho / (rho + epsilon) } else { 1.0 }, cap: f64::INFINITY }
+    pub(super) fn soft(rho: f64, epsilon: f64, offset: f64) -> Self {
+        Self { tau: if rho.is_finite() { rho / (rho + epsilon) } else { 1.0 }, cap: f64::INFINITY, offset }
     }
 
     /// The marginal is at most the weights, and the potential at most `cap`.
     pub(super) fn at_most(cap: f64) -> Self {
-        Self { tau: 1.0, cap }
+        Self { tau: 1.0, cap, offset: 0.0 }
     }
 
     /// Returns the potential for a log-sum, or `old` if the sum is empty.
     pub(super) fn potential(&self, log_sum: f64, old: f64) -> f64 {
-        let new = (-self.tau * log_sum).min(self.cap);
+        let new = ((self.tau - 1.0) * self.offset - self.tau * log_sum).min(self.cap);
         if new.is_finite() { new } else { old }
     }
 
@@ -48,7 +50,11 @@ impl MarginalRule {
     /// Returns the share of its weight that a point with this potential should have: `exp(-f / rho)` for a
     /// penalty, one for an equality.
     pub(super) fn demand(&self, absorbed: f64, scaling: f32) -> f64 {
-        if self.tau == 1.0 { 1.0 } else { (-self.softness() * (absorbed + f64::from(scaling).ln())).exp() }
+        if self.tau == 1.0 {
+            1.0
+        } else {
+            (-self.softness() * (absorbed + self.offset + f64::from(scaling).ln())).exp()
+        }
     }
 
     /// Returns the factor `tau / demand` of a row in a Hessian-vector product.
@@ -89,7 +95,7 @@ impl MarginalRule {
     /// Returns the logarithm of the scaling that satisfies the constraint, given a sum over the absorbed
     /// kernel.
     fn log_scaling(&self, sum: f64, absorbed: f64) -> f64 {
-        ((self.tau - 1.0) * absorbed - self.tau * sum.ln()).min(self.cap - absorbed)
+        ((self.tau - 1.0) * (absorbed + self.offset) - self.tau * sum.ln()).min(self.cap - absorbed)
     }
 
     /// Returns the error of the current scalings: the L1 distance of the marginal `w scaling s` from that of
@@ -106,6 +112,11 @@ impl MarginalRule {
             })
             .sum()
     }
+}
+
+/// Returns the potentials that combine absorbed potentials and scalings.
+pub(super) fn potentials(absorbed: &[f64], scaling: &[f32]) -> Vec<f64> {
+    absorbed.iter().zip(scaling).map(|(absorbed, &scaling)| absorbed + f64::from(scaling).ln()).collect()
 }
 
 /// Returns whether scalings of this spread must be absorbed.
