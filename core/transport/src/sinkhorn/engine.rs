@@ -28,7 +28,7 @@ pub(super) struct ScalingEngine<'a> {
     /// Absorbed potentials in units of epsilon.
     pub phi: Vec<f64>,
     pub psi: Vec<f64>,
-    /// What must be added to all of `phi` and subtracted from all of `psi`; the kernel is the same without it.
+    /// Must be added to all of `phi` and subtracted from all of `psi`; the kernel is the same without it.
     pub translation: f64,
     /// Scalings since the absorption.
     pub u: Vec<f32>,

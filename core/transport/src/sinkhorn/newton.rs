@@ -9,9 +9,7 @@
 //!
 //! A Hessian-vector product reads the kernel once, as an iteration does. Conjugate gradients preconditioned
 //! by the diagonal, whose first step is a Sinkhorn step, therefore cost one iteration per step, and a few
-//! slow modes need few steps. With penalties far above epsilon the slowest mode is the mass of the whole
-//! plan, which plain iterations change by `1 - tau_x tau_y` of the error at a time. A step that does not
-//! lower the error is undone and followed by plain iterations.
+//! slow modes need few steps. A step that does not lower the error is undone and followed by plain iterations.
 
 use super::engine::ScalingEngine;
 use super::rule::MarginalRule;

@@ -1,5 +1,5 @@
-//! The translation-invariant step of unbalanced transport (Séjourné, Vialard and Peyré 2022, arXiv 2201.00730,
-//! section 3).
+//! The translation-invariant step of unbalanced transport (Séjourné, Vialard and Peyré 2022, arXiv
+//! 2201.00730).
 //!
 //! A plan does not change if a number is added to all source potentials and subtracted from all target
 //! potentials, but with penalties the dual does: it contains `-rho_x A - rho_y B` with `A = sum_i a_i

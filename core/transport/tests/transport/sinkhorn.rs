@@ -69,8 +69,8 @@ fn agrees_with_pot_on_unbalanced_and_partial_transport() {
     near(coupling.report.transport_cost, r.number("partial"), 1e-4); // the error of POT's own stopping rule
 }
 
-/// Penalties of a hundred to ten thousand epsilon and sides of unequal mass, against plain iterations in double
-/// precision, which need up to 200,000. Translated potentials need as many as a balanced problem. Masses and
+/// Penalties of a hundred to ten thousand epsilon and sides of unequal mass, against plain iterations in
+/// double precision, which need up to 200,000. Translated potentials need as many as a balanced problem. Masses and
 /// costs are right to the tolerance of 1e-6 times the few digits that single precision takes.
 #[test]
 fn unbalanced_transport_with_penalties_far_above_epsilon_takes_few_iterations() {
@@ -88,8 +88,7 @@ fn unbalanced_transport_with_penalties_far_above_epsilon_takes_few_iterations() 
             let solver = solver.accelerated(accelerated).memory(memory);
             let report = solver.solve(&cost, &a, &b).unwrap().report;
             assert_eq!(report.stop, StopReason::Converged, "{case}");
-            let most = if accelerated { 60 } else { 200 };
-            assert!(report.iterations <= most, "{case}: {} iterations", report.iterations);
+            assert!(report.iterations <= 60, "{case}: {} iterations", report.iterations);
             near(report.mass, number("mass"), 1e-5);
             near(report.transport_cost, number("cost"), 1e-5);
         }
