@@ -97,10 +97,9 @@ impl TransportSolution {
 }
 
 fn warn(solution: &TransportSolution, global: &GlobalOptions) {
-    if let Some(next) = solution.as_good.filter(|_| !global.quiet) {
-        let cost = solution.cost;
+    if let Some([own, next]) = solution.as_good.filter(|_| !global.quiet) {
         print::note(&format!(
-            "warning: another matching is nearly as good (objective {next:.4e}, this one {cost:.4e}); \
+            "warning: another matching is nearly as good (objective {next:.4e}, this one {own:.4e}); \
              these distances hardly tell which of both is right; try others: --cost, --geodesic"
         ));
     }

@@ -1,10 +1,11 @@
 //! What the values that `chiasm transport` reports are: the words of its JSON and of `chiasm explain`.
 
 /// The values that the solvers report, with what they are.
-pub const REPORTED: [(&str, &str); 18] = [
+pub const REPORTED: [(&str, &str); 19] = [
     (
         "cost",
-        "<P, C> without the entropy; for gw and fgw the objective; for sliced the mass times W2 squared",
+        "<P, C> without the entropy; for gw and fgw the objective without it; for sliced the mass times W2 \
+         squared",
     ),
     ("marginal_error", "L1 distance of the plan's marginals from the weights, relative to the mass"),
     ("iterations", "iterations of the solver; null for emd, which counts pivots, and for sliced"),
@@ -20,7 +21,8 @@ pub const REPORTED: [(&str, &str); 18] = [
     ("divergence", "sinkhorn with --debias: the debiased Sinkhorn divergence (Feydy et al. 2019)"),
     ("rank", "the rank of the plan"),
     ("unexplained", "gw, fgw: the objective as a share of that of the plan that matches nothing, a b^T"),
-    ("next_best_cost", "gw, fgw: the objective of the best plan that differs from this one"),
+    ("objective", "gw, fgw: what is minimised: the cost, and with --eps plus epsilon KL(P | a b^T)"),
+    ("next_best_objective", "gw, fgw: the objective of the best plan that differs from this one"),
     ("neighbours", "gw, fgw with --geodesic: the number of neighbours that was kept"),
     (
         "distance",

@@ -41,8 +41,8 @@ pub struct TransportSolution {
     pub plan: SolutionPlan,
     /// Further values that only this solver reports.
     pub more: Vec<(&'static str, f64)>,
-    /// The objective of another matching that is about as good.
-    pub as_good: Option<f64>,
+    /// The objectives of this matching and of another one that is about as good.
+    pub as_good: Option<[f64; 2]>,
     /// Bound of the relative error of the plan's entries that rounding causes.
     pub rounding: f64,
     /// The images of the points, if they were asked for.
@@ -224,7 +224,8 @@ fn gromov(
     }
     let (neighbours, found) = best.ok_or(SolverError::Empty("list of neighbours"))?;
     let mut more = vec![("unexplained", found.unexplained())];
-    more.extend(found.next_best.map(|next| ("next_best_cost", next)));
+    more.push(("objective", found.objective));
+    more.extend(found.next_best.map(|next| ("next_best_objective", next)));
     more.extend(neighbours.map(|k| ("neighbours", k as f64)));
     Ok(TransportSolution {
         cost: found.value,
@@ -234,7 +235,7 @@ fn gromov(
         stop: found.stop,
         plan: SolutionPlan::Dense(found.plan.mapv(f64::from)),
         more,
-        as_good: found.next_best.filter(|_| found.is_ambiguous()),
+        as_good: found.next_best.filter(|_| found.is_ambiguous()).map(|next| [found.objective, next]),
         rounding: 0.0,
         images: None,
     })

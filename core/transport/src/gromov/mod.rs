@@ -69,8 +69,11 @@ pub struct GromovPlan {
     pub value: f64,
     /// The objective of the product plan, which matches nothing; see [`GromovPlan::unexplained`].
     pub unmatched: f64,
-    /// The objective of the best other optimum that a start led to; `None` if all led to one, or there was
-    /// one start; see [`GromovPlan::is_ambiguous`].
+    /// What is minimised, and what the optima are compared by: the value, for the entropic method plus
+    /// `epsilon KL(T | a b^T)`.
+    pub objective: f64,
+    /// [`GromovPlan::objective`] of the best other optimum that a start led to; `None` if all led to one, or
+    /// there was one start; see [`GromovPlan::is_ambiguous`].
     pub next_best: Option<f64>,
     /// L1 distance of both marginals from the weights.
     pub marginal_error: f64,
@@ -97,7 +100,7 @@ impl GromovPlan {
     /// right: its objective is above this one's by at most a tenth of it.
     pub fn is_ambiguous(&self) -> bool {
         let margin = AMBIGUOUS * (self.value - self.least) + ROUNDING * (self.unmatched - self.least);
-        self.next_best.is_some_and(|next| next <= self.value + margin)
+        self.next_best.is_some_and(|next| next <= self.objective + margin)
     }
 }
 
@@ -112,6 +115,7 @@ impl GromovWasserstein {
         if let Some((x, y, square)) = in_range(x, y)? {
             let mut found = self.in_units_of(square).solve(&x, &y, a, b)?;
             found.value *= square;
+            found.objective *= square;
             found.unmatched *= square;
             found.least *= square;
             found.next_best = found.next_best.map(|value| value * square);
@@ -130,12 +134,13 @@ impl GromovWasserstein {
         found.sort_by(|a, b| a.objective.total_cmp(&b.objective));
         let mut found = found.into_iter();
         let best = found.next().ok_or(Error::Empty("list of starts"))?;
-        let next_best = found.find(|other| distance(&other.plan, &best.plan) > SAME).map(|other| other.value);
+        let next = found.find(|other| distance(&other.plan, &best.plan) > SAME);
         Ok(GromovPlan {
             plan: best.plan,
             value: best.value,
             unmatched: problem.value(&starts.plan(0)?),
-            next_best,
+            objective: best.objective,
+            next_best: next.map(|other| other.objective),
             marginal_error: best.marginal_error,
             iterations: best.iterations,
             seconds: clock.elapsed().as_secs_f64(),

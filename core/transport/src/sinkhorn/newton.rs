@@ -9,7 +9,8 @@
 //!
 //! A Hessian-vector product reads the kernel once, as an iteration does. Conjugate gradients preconditioned
 //! by the diagonal, whose first step is a Sinkhorn step, therefore cost one iteration per step, and a few
-//! slow modes need few steps. A step that does not lower the error is undone and followed by plain iterations.
+//! slow modes need few steps. A step that does not lower the error is undone and followed by plain
+//! iterations.
 
 use super::engine::ScalingEngine;
 use super::rule::MarginalRule;
