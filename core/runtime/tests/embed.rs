@@ -20,7 +20,7 @@ fn session(replicas: usize) -> Session {
     engine()
         .session(
             &text_encoder(),
-            &SessionOptions { device: Device::Cpu, threads: replicas, replicas, fuse: false },
+            &SessionOptions { device: Device::Cpu, threads: replicas, replicas, ..SessionOptions::default() },
         )
         .unwrap()
 }

@@ -12,7 +12,7 @@ for line in sys.stdin:
     *costs, a, b = np.split(values, np.cumsum(parts)[:-1])
     costs = [c.reshape(s) for c, s in zip(costs, [(n, n), (m, m)] if kind.endswith("gw") else [(n, m)])]
     start = time.perf_counter()
-    if kind == "gw":
+    if kind in ("gw", "one start, gw"):
         plan = ot.gromov.gromov_wasserstein(*costs, a, b, "square_loss")
     elif kind == "entropic gw":
         plan = ot.gromov.entropic_gromov_wasserstein(*costs, a, b, "square_loss", epsilon=epsilon)

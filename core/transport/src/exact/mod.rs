@@ -127,14 +127,18 @@ pub(crate) fn solve(
     }
     let rows: Vec<usize> = (0..shape.0).filter(|&i| a[i] > 0.0).collect();
     let columns: Vec<usize> = (0..shape.1).filter(|&j| b[j] > 0.0).collect();
+    let uniform = shape.0 == shape.1 && a.iter().chain(&b).all(|w| (w * shape.0 as f64 - 1.0).abs() < 1e-12);
     let (potentials, known) = match start {
         Start::Plan(plan) => {
             ((plan.source_potential.to_vec(), plan.target_potential.to_vec()), plan.entries.as_slice())
         }
         Start::InOrder(entries) => (line::potentials(entries, cost.view()), entries),
-        Start::Costs(mean) => (potentials(cost.view(), [&a, &b], (mean, low), limits)?, [].as_slice()),
+        Start::Costs(mean) => {
+            let entropic = if uniform { before_assignment } else { before_simplex };
+            let entropic = |epsilon| entropic(epsilon).time_limit(limits.time / 2);
+            (potentials(cost.view(), [&a, &b], (mean, low), entropic)?, [].as_slice())
+        }
     };
-    let uniform = shape.0 == shape.1 && a.iter().chain(&b).all(|w| (w * shape.0 as f64 - 1.0).abs() < 1e-12);
     let problem = ExactProblem { cost: &cost, a: &a, b: &b, rows, columns, low, spread, clock, limits };
     let (entries, v, stop) =
         if uniform { problem.assign(potentials.1)? } else { problem.simplex(potentials, known) };
@@ -143,8 +147,7 @@ pub(crate) fn solve(
 
 /// Mass on forbidden entries, as a share of all, that is a rounding error of the weights and is left out.
 const NEGLIGIBLE: f64 = 1e-7;
-/// Tolerance of the entropic start, and the least and the largest regularisation as shares of the mean cost.
-const START_TOLERANCE: f64 = 0.05;
+/// The least and the largest regularisation of the entropic start, as shares of the mean cost.
 const START_SHARES: (f64, f64) = (3e-3, 2e-2);
 /// Between these shares the regularisation is this part of the distance of a row's tenth smallest cost from
 /// the smallest: with a larger one the plan would spread over more arcs than the optimum chooses among.
@@ -153,6 +156,18 @@ const NEAR: usize = 10;
 /// Problems with at most this many costs start from the least costs of their rows and columns.
 const SMALL: usize = 500;
 
+/// Returns the entropic solver whose potentials linear assignment starts from: it searches a path for each
+/// source that they do not assign.
+fn before_assignment(epsilon: f64) -> Sinkhorn {
+    Sinkhorn::new(epsilon).annealing(0.25).tolerance(0.05).iterations(400)
+}
+
+/// Returns the entropic solver for the network simplex, which chooses candidate arcs by its potentials.
+/// Better ones save fewer pivots than their iterations cost.
+fn before_simplex(epsilon: f64) -> Sinkhorn {
+    before_assignment(epsilon).iterations(10).accelerated(false)
+}
+
 /// Returns dual potentials near the optimum from a short entropic solve. `mean` is the mean cost, where it is
 /// known, and `low` the smallest. Returns those of the least costs for small problems and where the
 /// entropic solve fails (equal costs).
@@ -160,7 +175,7 @@ fn potentials(
     costs: ArrayView2<'_, f64>,
     [a, b]: [&[f64]; 2],
     (mean, low): (Option<f64>, f64),
-    limits: &SolverLimits,
+    entropic: impl Fn(f64) -> Sinkhorn,
 ) -> Result<(Vec<f64>, Vec<f64>)> {
     if costs.len() <= SMALL {
         return Ok(from_least_costs(costs));
@@ -170,8 +185,7 @@ fn potentials(
     let mean = (mean.unwrap_or_else(|| cost.mean()) - low).max(0.0);
     let [least, most] = [START_SHARES.0, START_SHARES.1].map(|share| share * mean);
     let epsilon = (START_PART * nearness(costs)).max(least).min(most);
-    let loose = Sinkhorn::new(epsilon).annealing(0.25).tolerance(START_TOLERANCE).iterations(400);
-    Ok(match loose.time_limit(limits.time / 2).solve(&cost, a, b) {
+    Ok(match entropic(epsilon).solve(&cost, a, b) {
         Ok(coupling) => (coupling.source_potential().to_vec(), coupling.target_potential().to_vec()),
         Err(_) => from_least_costs(costs),
     })

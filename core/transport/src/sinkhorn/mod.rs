@@ -290,8 +290,7 @@ impl Sinkhorn {
         let (mut source, mut target, total) = self.rules(engine);
         let mut newton = self.takes_newton_steps().then(NewtonSteps::default);
         let mut stall = StallDetector::default();
-        let mut failures = 0;
-        let mut reads = 0;
+        let (mut failures, mut reads) = (0, 0);
         loop {
             reads += 1;
             let sweep = engine.sweep(&source);
