@@ -47,7 +47,7 @@ pub fn serve(options: &ServeOptions, env: &Environment, listening: &dyn Fn(Socke
     let mut network = Network::start(network_threads(env)).map_err(system("start"))?;
     let (registry, metrics) = (Arc::new(Registry::default()), Arc::new(Metrics::default()));
     let service = Service { env, options, metrics: &metrics };
-    let outcome = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let loaded = registry.load_all(service, scope);
         let served = loaded.and_then(|runs| {
             let state = Arc::new(ServerState {
@@ -67,8 +67,7 @@ pub fn serve(options: &ServeOptions, env: &Environment, listening: &dyn Fn(Socke
         registry.stopping.store(true, Ordering::Relaxed);
         registry.close();
         served
-    });
-    outcome
+    })
 }
 
 /// Returns the number of threads that read and write; the runs have their own. With more than one, a lone
