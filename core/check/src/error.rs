@@ -16,6 +16,21 @@ pub enum Error {
         /// Its ports.
         got: String,
     },
+    /// The image of a row depends on the other rows of its batch.
+    #[error(
+        "{graph:?} does not map every row by itself: the image of row {row} changes by {change:.1e} of its \
+         largest value when other rows are in the batch. A check and a Jacobian need a map of single rows, so \
+         no operator may combine rows (a mean, Softmax or ReduceMean over axis 0, for example); replace it by \
+         a constant computed on the training rows"
+    )]
+    RowsInteract {
+        /// The graph's name.
+        graph: String,
+        /// The number of the row among the given ones.
+        row: usize,
+        /// The largest change of a value, relative to the largest value.
+        change: f64,
+    },
     /// The points do not fit the map.
     #[error("{what}: expected {expected}, got {got}")]
     Points {

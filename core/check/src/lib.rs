@@ -99,7 +99,7 @@ pub struct CheckInput<'a> {
 /// Checks a map. `progress` is called with the number of points done and their total.
 ///
 /// # Errors
-/// When the graph is not a map of rows, the points do not fit it or are not finite, or the engine fails. A
+/// When the graph is not a map of single rows, the points do not fit it or are not finite, or the engine fails. A
 /// graph that cannot be differentiated is not an error: the checks that need its Jacobian are UNKNOWN, and
 /// the reason names the operator.
 pub fn check(
@@ -111,6 +111,7 @@ pub fn check(
 ) -> Result<MapReport> {
     let map = LearnedMap::open(subject.map, engine, options)?;
     let cloud = cloud::PointCloud::new(&map, subject.points)?;
+    map.require_single_rows(cloud.x32.view())?;
     let targets = targets(subject, &cloud)?;
     let mut log = verdict::CheckLog::new(settings);
     let mut floor = inverse::ErrorFloor { lost: 0.0, condition: 1.0, spheres: SphereConstraints::default() };
@@ -127,6 +128,7 @@ pub fn check(
     let reconstructed = match subject.inverse {
         Some((graph, sides)) => {
             let inverse = LearnedMap::open(graph, engine, options)?;
+            inverse.require_single_rows(cloud.z.mapv(|v| v as f32).view())?;
             Some(inverse::check(&mut log, &map, (&inverse, sides), &cloud, targets.as_ref(), &floor)?)
         }
         None => {

@@ -7,10 +7,11 @@
 
 use chiasm_graph::{DType, Graph, Port, Tensor};
 use chiasm_runtime::{Engine, Session, SessionOptions};
-use ndarray::{Array2, ArrayView2, Axis, Slice};
+use ndarray::{Array2, ArrayView2, Axis, Slice, concatenate};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::cloud::evenly_spaced;
 use crate::{Error, Result};
 
 /// The most bytes of the widest tensor of one thread's run: few enough to stay in the caches between
@@ -20,6 +21,12 @@ const CHUNK_BYTES: usize = 4 << 20;
 /// How far zeros are moved where a slope is infinite, relative to the point's typical coordinate; a square
 /// root then changes by 1e-4.
 const ZERO_SHIFT: f32 = 1e-8;
+
+/// The most rows that are mapped alone and among others.
+const ROWS_ALONE: usize = 4;
+/// How far the image of a row may change with its batch, relative to the largest value: engines sum products
+/// of one row in another order than those of several, which changes an ill-conditioned map by up to 1e-4.
+const SAME_IMAGE: f64 = 1e-3;
 
 /// A graph with one input `x [n, d]` and one output `z [n, o]`, loaded.
 pub struct LearnedMap<'a> {
@@ -63,6 +70,30 @@ impl<'a> LearnedMap<'a> {
     pub fn apply(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
         let mut outputs = self.session.run(&[(&self.x, &self.tensor(rows)?)])?;
         matrix(outputs.remove(0).1)
+    }
+
+    /// Makes sure that the image of a row does not depend on the other rows of its batch: otherwise the map
+    /// has no Jacobian per row. A few of the rows `[n, d]` are mapped alone, together, and beside halves and
+    /// doubles of them.
+    ///
+    /// # Errors
+    /// [`Error::RowsInteract`] if an image changes; when the rows have another width, or the engine fails.
+    pub fn require_single_rows(&self, rows: ArrayView2<'_, f32>) -> Result<()> {
+        let places = evenly_spaced(rows.nrows(), ROWS_ALONE);
+        let own = rows.select(Axis(0), &places);
+        let (halves, doubles) = (own.mapv(|v| 0.5 * v), own.mapv(|v| 2.0 * v));
+        let among = concatenate![Axis(0), own, halves, doubles];
+        let (together, among) = (self.apply(own.view())?, self.apply(among.view())?);
+        for (at, row) in places.into_iter().enumerate() {
+            let alone = self.apply(own.slice_axis(Axis(0), Slice::from(at..=at)))?;
+            for batch in [&together, &among] {
+                let change = largest_change(&alone, batch, at);
+                if change > SAME_IMAGE {
+                    return Err(Error::RowsInteract { graph: self.graph.name().to_owned(), row, change });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Differentiates the map and loads its Jacobian.
@@ -221,6 +252,26 @@ fn jacobian(columns: &Tensor, point: usize) -> Array2<f64> {
         row.iter_mut().zip(&values[start..start + width]).for_each(|(to, from)| *to = f64::from(*from));
     }
     transposed
+}
+
+/// Returns how far the image of a row alone is from row `at` of a batch, relative to the largest value of
+/// both. Values that are not finite in both are equal.
+fn largest_change(alone: &Array2<f32>, batch: &Array2<f32>, at: usize) -> f64 {
+    if alone.nrows() != 1 || batch.nrows() <= at || alone.ncols() != batch.ncols() {
+        return f64::INFINITY;
+    }
+    let (mut change, mut size) = (0_f64, f64::MIN_POSITIVE);
+    for (&one, &other) in alone.row(0).iter().zip(batch.row(at)) {
+        match (one.is_finite(), other.is_finite()) {
+            (true, true) => {
+                change = change.max((f64::from(one) - f64::from(other)).abs());
+                size = size.max(f64::from(one.abs().max(other.abs())));
+            }
+            (false, false) => {}
+            _ => return f64::INFINITY,
+        }
+    }
+    change / size
 }
 
 /// Flattens a tensor of any rank to rows.

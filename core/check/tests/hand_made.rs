@@ -305,6 +305,30 @@ fn invalid_maps_and_points_are_refused_with_the_reason() {
     assert!(refuse(&identity, holed).to_string().contains("row 2"));
 }
 
+/// A row's image depends on the batch: no Jacobian per row exists. One point has no other rows, and is still
+/// refused.
+#[test]
+fn a_map_that_mixes_rows_is_refused() {
+    let centred = map(3, 3, |b, x| {
+        let mean = b.op("ReduceMean", &[x], &[("axes", [0_i64].as_slice().into())]);
+        b.sub(x, &mean)
+    });
+    let softmax = map(3, 3, |b, x| b.op("Softmax", &[x], &[("axis", 0_i64.into())]));
+    let scaled = map(3, 3, |b, x| {
+        let size = b.abs(x);
+        let largest = b.op("ReduceMax", &[&size], &[("axes", [0_i64, 1].as_slice().into())]);
+        b.div(x, &largest)
+    });
+    for (graph, rows) in [(&centred, 9), (&softmax, 9), (&scaled, 9), (&centred, 1), (&scaled, 1)] {
+        let points = points(rows, 3, 34);
+        let subject = input(graph, &points);
+        let settings = CheckSettings::default();
+        let error = check(&subject, &settings, engine(), &Default::default(), &|_, _| ()).unwrap_err();
+        assert!(matches!(error, Error::RowsInteract { .. }), "{error}");
+        assert!(error.to_string().contains("does not map every row by itself"), "{error}");
+    }
+}
+
 /// `Hardmax` has no derivative, so the checks that need one could not be made.
 #[test]
 fn every_check_is_recorded_or_skipped_once() {

@@ -57,7 +57,8 @@ def jacobian(model, points, *, device="cpu", threads=0):
     Raises
     ------
     ChiasmError
-        If an operator of the map has no derivative here; the message names it.
+        If an operator of the map has no derivative here; the message names it. If the image of a row depends
+        on the other rows of its batch, as after a mean over them.
     """
     return _core.jacobian(_model(model), _rows(points), device=device, threads=threads)
 

@@ -90,6 +90,7 @@ pub fn jacobian<'py>(
         let env = setup.environment(Arc::new(SilentReporter))?;
         let options = SessionOptions { device: setup.device, threads, ..SessionOptions::default() };
         let map = LearnedMap::open(&map, env.engine()?, &options).map_err(failed)?;
+        map.require_single_rows(points).map_err(failed)?;
         let jacobians = map.jacobians().map_err(failed)?;
         let rows = jacobians
             .each(points, &|_| (), |_, jacobian| {

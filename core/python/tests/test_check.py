@@ -41,6 +41,21 @@ class Maps(unittest.TestCase):
                 with self.assertRaisesRegex(ValueError, "^points: "), np.errstate(over="ignore"):
                     call(model(weights), points)
 
+    def test_a_map_whose_rows_depend_on_each_other_is_refused(self):
+        nodes = [
+            helper.make_node("ReduceMean", ["x"], ["m"], axes=[0], keepdims=1),
+            helper.make_node("Sub", ["x", "m"], ["z"]),
+        ]
+        ports = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3])] for name in "xz"]
+        graph = helper.make_graph(nodes, "centred", *ports)
+        opset = [helper.make_opsetid("", 17)]
+        map = helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+        points = np.random.default_rng(2).normal(size=(7, 3)).astype(np.float32)
+        for call in (chiasm.jacobian, chiasm.check):
+            for rows in (points, points[:1]):
+                with self.assertRaisesRegex(chiasm.ChiasmError, "does not map every row by itself"):
+                    call(map, rows)
+
     def test_a_map_that_loses_a_dimension_fails(self):
         rng = np.random.default_rng(1)
         weights = rng.normal(size=(4, 4)).astype(np.float32)
