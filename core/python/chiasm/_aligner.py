@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from . import _core
-from ._arrays import array, arrays
+from ._arrays import array, arrays, warn_of_offset
 from ._progress import listener
 
 
@@ -200,9 +200,9 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Checks items of one view."""
         X = array(X, f"view {view}")
         if view == 0:
-            X = validate_data(self, X, reset=False, dtype=np.float32)
+            X = validate_data(self, X, reset=False, dtype=_precision(X))
         else:
-            X = check_array(X, dtype=np.float32, ensure_2d=False)
+            X = check_array(X, dtype=_precision(X), ensure_2d=False)
             X = X.reshape(-1, 1) if X.ndim == 1 else X
             if X.shape[1] != self.view_widths_[view]:
                 raise ValueError(
@@ -211,7 +211,10 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return np.ascontiguousarray(X)
 
     def _views(self, X, y, reset=True):
-        """Checks all views, and returns them as contiguous arrays in single precision."""
+        """Checks all views, and returns them as contiguous arrays in single precision.
+
+        A view of one column stays in double precision: it is standardised before it is converted.
+        """
         if not reset:
             check_is_fitted(self)
         X, y = arrays(X), array(y, "view 1")
@@ -227,10 +230,15 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 )
             first, others = X, [y]
         if reset:
-            first = validate_data(self, first, dtype=np.float32, ensure_min_samples=2)
-            others = [check_array(own, dtype=np.float32, ensure_2d=False) for own in others]
+            given = [first, *others]
+            first = validate_data(self, first, dtype=_precision(first), ensure_min_samples=2)
+            others = [check_array(own, dtype=_precision(own), ensure_2d=False) for own in others]
             others = [own.reshape(-1, 1) if own.ndim == 1 else own for own in others]
-            return [np.ascontiguousarray(own) for own in [first, *others]]
+            views = [np.ascontiguousarray(own) for own in [first, *others]]
+            for at, (own, view) in enumerate(zip(given, views, strict=True)):
+                if view.shape[1] > 1:
+                    warn_of_offset(own, f"view {at}")
+            return views
         return [self._view(own, at) for at, own in enumerate([first, *others])]
 
     def __sklearn_tags__(self):
@@ -239,6 +247,13 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def _precision(view):
+    """Returns the type that a view is converted to: float64 for one column, float32 for wider ones."""
+    shape = getattr(view, "shape", None)
+    shape = np.asarray(view).shape if shape is None else tuple(shape)
+    return np.float64 if len(shape) == 1 or shape[1:] == (1,) else np.float32
 
 
 def _plain(value):

@@ -1,8 +1,16 @@
 """Arrays of other libraries as NumPy arrays, without a copy where their layout allows it."""
 
 import sys
+import warnings
 
 import numpy as np
+
+#: The rounding of single precision, relative to a value.
+_ROUNDING = 2.0**-24
+#: The fewest digits of the differences between rows that are left without a warning.
+_DIGITS = 3
+#: The most rows from which the offset and the spread of an array are taken.
+_SAMPLE = 4096
 
 #: The devices of DLPack whose memory a process reads as its own: CPU, and memory that CUDA or ROCm pinned.
 _HOST = {1, 3, 11}
@@ -54,6 +62,28 @@ def matrix(given, what="array", dtype=np.float32):
         return np.ascontiguousarray(found, dtype=dtype)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{what}: expected numbers, got {type(given).__name__}: {error}") from error
+
+
+def warn_of_offset(rows, what):
+    """Warns if single precision keeps fewer than three digits of how rows (n, d) differ.
+
+    A value is stored to 2^-24 of its size, so rows that lie far from zero and near each other differ by few
+    digits, and bringing them to length one rounds them as coarsely.
+    """
+    rows = np.asarray(rows)
+    sample = rows[:: -(-len(rows) // _SAMPLE) or 1].astype(np.float64)
+    mean = sample.mean(axis=0)
+    spread, offset = np.linalg.norm(sample.std(axis=0)), np.linalg.norm(mean)
+    if not 0 < spread < np.inf or offset * _ROUNDING < spread * 10.0**-_DIGITS:
+        return
+    digits = max(0.0, np.log10(spread / (offset * _ROUNDING)))
+    warnings.warn(
+        f"{what}: the mean of the rows is {offset / spread:.2g} times as long as their spread, so single "
+        f"precision keeps {digits:.1f} digits of how they differ; subtract the mean of the training rows in "
+        "double precision before `fit` and `transform`",
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def arrays(given, what="view"):

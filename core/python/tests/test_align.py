@@ -2,6 +2,7 @@
 
 import pickle
 import unittest
+import warnings
 from itertools import combinations
 
 import numpy as np
@@ -65,6 +66,27 @@ class Aligners(unittest.TestCase):
                 found = session.run(["z"], {"x": rows.astype(np.float32)})[0]
                 # another thread count adds in another order
                 np.testing.assert_allclose(fitted.transform(rows, view=view), found, atol=2e-6)
+
+    def test_rows_far_from_zero_are_named_with_the_digits_that_are_left(self):
+        first, second = pairs()
+        mean, spread = np.linalg.norm(first.mean(axis=0) + 1e6), np.linalg.norm(first.std(axis=0))
+        # a value of single precision is stored to 2^-24 of its size
+        digits = np.log10(spread / mean * 2**24)
+        with self.assertWarnsRegex(UserWarning, f"view 0: .* keeps {digits:.1f} digits .* subtract the mean"):
+            CCA(dimensions=2, members=1).fit(first + 1e6, second)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            CCA(dimensions=2, members=1).fit(first + 100, second)
+
+    def test_a_column_far_from_zero_loses_nothing(self):
+        rng = np.random.default_rng(3)
+        first = rng.normal(size=(200, 6))
+        year = first @ rng.normal(size=6)
+        near = Ridge(onto="view1").fit(first, year)
+        far = Ridge(onto="view1").fit(first, year + 1e9)
+        # 1e9 in double precision keeps seven digits of numbers near one; in single precision none
+        expected = near.transform(year, view=1)
+        np.testing.assert_allclose(far.transform(year + 1e9, view=1), expected, atol=1e-5)
 
     def test_an_aligner_is_pickled_with_its_maps(self):
         first, second = pairs()
