@@ -10,8 +10,12 @@ use chiasm_parameters::Choice;
 use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
-/// Below this length a block counts as zero.
-const TINY: f64 = 1e-12;
+/// The lower bound of the length that an item, or its block, is divided by: its square is the smallest normal
+/// number of single precision, in which graphs compute it.
+const LEAST_DIVISOR: f32 = 1.1e-19;
+/// The least length of an item that is not zero: the squares of 1e5 equal values still are normal numbers of
+/// single precision.
+const SHORTEST: f64 = 1e-16;
 /// The largest length of an item: graphs square it in single precision.
 const LONGEST: f64 = 1e19;
 
@@ -24,6 +28,10 @@ pub(crate) fn unfit_item(items: ArrayView2<'_, f32>) -> Option<(usize, &'static 
         } else if length > LONGEST {
             let expected =
                 "items of a length up to 1e19, whose squares single precision holds (rescale them)";
+            Some((at, expected, format!("a length of {length:.1e}")))
+        } else if length > 0.0 && length < SHORTEST {
+            let expected = "items of zeros or of a length from 1e-16 up, whose squares single precision holds \
+                            (rescale them)";
             Some((at, expected, format!("a length of {length:.1e}")))
         } else {
             None
@@ -99,7 +107,7 @@ impl Transform {
             }
         };
         if self.blocks.len() == 1 {
-            return b.l2_normalise(&curved, -1, TINY as f32);
+            return b.l2_normalise(&curved, -1, LEAST_DIVISOR);
         }
         let parts: Vec<Value> = self
             .places()
@@ -108,7 +116,7 @@ impl Transform {
                     .map(|(name, at)| b.ints(name, &[at as i64]))
                     .to_vec();
                 let part = b.op("Slice", &[&curved, &ends[0], &ends[1], &ends[2]], &[] as &[(&str, Attr)]);
-                b.l2_normalise(&part, -1, TINY as f32)
+                b.l2_normalise(&part, -1, LEAST_DIVISOR)
             })
             .collect();
         let joined = b.concat(&parts.iter().collect::<Vec<_>>(), 1);
@@ -140,6 +148,6 @@ impl Transform {
 }
 
 fn scale(mut block: ArrayViewMut1<'_, f64>, weight: f64) {
-    let length = block.dot(&block).sqrt().max(TINY);
+    let length = block.dot(&block).sqrt().max(f64::from(LEAST_DIVISOR));
     block *= weight / length;
 }

@@ -13,7 +13,7 @@ use chiasm_closed_form::{
     procrustes::{Procrustes, ProcrustesParams},
     ridge::RidgeParams,
 };
-use common::{bytes, fit, pairs};
+use common::{bytes, engine, fit, gap, pairs, run};
 use linfa::traits::{Fit, Predict, Transformer};
 use ndarray::Array2;
 use serde_json::{Value, json};
@@ -67,6 +67,22 @@ fn degenerate_columns_and_rows() {
     all_survive(&one_column, &y);
 }
 
+/// Items are brought to length one, so their scale makes no difference; it did below 1e-12. A power of two
+/// scales without rounding: 2^-47 is 7e-15. Graphs run in single precision, hence 1e-6.
+#[test]
+fn the_scale_of_items_makes_no_difference() {
+    let Some(engine) = engine() else { return };
+    let (x, y) = pairs(60, 14, 9, 5, 1);
+    let small = [x.mapv(|v| v * 2_f32.powi(-47)), y.mapv(|v| v * 2_f32.powi(50))];
+    let (plain, scaled): (Fitted<CcaParams>, Fitted<CcaParams>) =
+        (fit(&x, &y, json!({})).unwrap(), fit(&small[0], &small[1], json!({})).unwrap());
+    for (side, items) in [&x, &y].into_iter().enumerate() {
+        let expected = run(engine, &plain.maps[side].graph().unwrap(), items);
+        let found = run(engine, &scaled.maps[side].graph().unwrap(), &small[side]);
+        assert!(gap(&expected, &found) < 1e-6, "side {side}: {}", gap(&expected, &found));
+    }
+}
+
 #[test]
 fn rows_that_cannot_be_fitted_are_named() {
     let (x, y) = pairs(20, 6, 5, 3, 2);
@@ -85,6 +101,8 @@ fn rows_that_cannot_be_fitted_are_named() {
     // Graphs square items in single precision: from 1.8e19 on, all images of such a map would be zero.
     let huge = message(&x, &y.mapv(|v| v * 1e21));
     assert!(huge.contains("modality `second`: expected items of a length up to 1e19"), "{huge}");
+    let tiny = message(&x, &y.mapv(|v| v * 1e-20));
+    assert!(tiny.contains("modality `second`: expected items of zeros or of a length from 1e-16"), "{tiny}");
     let short = y.select(ndarray::Axis(0), &[0, 1, 2]);
     assert!(message(&x, &short).contains("20 rows of the first array and 3 of the second"));
     let one = (x.select(ndarray::Axis(0), &[0]), y.select(ndarray::Axis(0), &[0]));

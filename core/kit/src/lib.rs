@@ -88,6 +88,9 @@ pub use network::{BoundNetwork, Network, NetworkShape, NetworkValues};
 pub use subset::{ItemSubset, views};
 pub use tail::{POOLINGS, PORT_KEYS, encoder_tail, windowed_tail};
 
+/// The lower bound of the length by which a graph divides a vector, so that zeros stay zero.
+pub(crate) const LEAST_LENGTH: f32 = 1e-12;
+
 /// Returns the default number of training steps: `few` for up to a thousand rows, and in proportion to the
 /// square root of the number of rows above that.
 #[cfg(feature = "learning")]

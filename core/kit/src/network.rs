@@ -16,8 +16,6 @@ use chiasm_plugin::{Error, Result};
 /// Share of a random vector added to a power iteration at each step. Without it the iteration would stay at
 /// zero after a matrix of zeros.
 const RESEED: f32 = 1e-3;
-/// Below this length a vector counts as zero.
-const TINY: f32 = 1e-12;
 
 /// Widths of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +138,7 @@ impl Network {
             let w = start.as_ref().map_or(trained.clone(), |start| b.add(&trained, start));
             let right = port(b, power, fresh)?;
             let forth = b.matmul(&w, &right);
-            let left = b.l2_normalise(&forth, 0, TINY);
+            let left = b.l2_normalise(&forth, 0, crate::LEAST_LENGTH);
             let transposed = b.transpose(&w, &[1, 0]);
             let back = b.matmul(&transposed, &left);
             let squares = b.mul(&back, &back);
@@ -151,7 +149,7 @@ impl Network {
             let next = b.div(&w, &over);
             let next = start.as_ref().map_or(next.clone(), |start| b.sub(&next, start));
             b.output(&format!("next/{name}"), &next, DType::F32, &lengths(layer));
-            let right = b.l2_normalise(&back, 0, TINY);
+            let right = b.l2_normalise(&back, 0, crate::LEAST_LENGTH);
             let random = b.constant("random", fresh.clone());
             let share = b.mul_scalar(&random, RESEED);
             let right = b.add(&right, &share);

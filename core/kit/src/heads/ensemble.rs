@@ -5,7 +5,7 @@ use chiasm_closed_form::PrincipalProjection;
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::{Inverse, InverseKind, Result};
 
-use super::model::{HeadMember, TINY, projection_graph};
+use super::model::{HeadMember, projection_graph};
 
 /// Members that share the projections of their modalities.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Ensemble {
             let [starts, ends, axes] = [("starts", from), ("ends", from + width), ("axes", 1)]
                 .map(|(name, at)| b.ints(name, &[at as i64]));
             let part = b.op("Slice", &[&z, &starts, &ends, &axes], &[]);
-            let part = b.l2_normalise(&part, -1, TINY);
+            let part = b.l2_normalise(&part, -1, crate::LEAST_LENGTH);
             let u = decoder.bind(&mut b).forward(&mut b, &part, None);
             sum = Some(sum.map_or(u.clone(), |sum| b.add(&sum, &u)));
         }
@@ -90,7 +90,7 @@ impl Ensemble {
 
 /// Rows of length sqrt(share), whose dot products are that share of a score.
 fn unit_with_share(b: &mut Builder, rows: &Value, share: f64) -> Value {
-    let unit = b.l2_normalise(rows, -1, TINY);
+    let unit = b.l2_normalise(rows, -1, crate::LEAST_LENGTH);
     #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
     b.mul_scalar(&unit, share.sqrt() as f32)
 }

@@ -8,9 +8,6 @@ use chiasm_plugin::ndarray::Array2;
 use super::parameters::HeadParameters;
 use crate::{Network, plugin_error};
 
-/// Below this length a mapped item counts as zero.
-pub(super) const TINY: f32 = 1e-12;
-
 /// A member's networks, one for each modality.
 #[derive(Debug, Clone)]
 pub(super) struct HeadMember {

@@ -14,7 +14,7 @@ use chiasm_plugin::graph::{Builder, DType, Dim, Tensor, Value};
 use chiasm_plugin::objective::{NoiseDistribution, Objective};
 use chiasm_plugin::{Error, Result};
 
-use super::model::{HeadMember, TINY};
+use super::model::HeadMember;
 use super::parameters::HeadParameters;
 use crate::network::{BoundNetwork, Network};
 use crate::terms::{self, TermBatch, TermNetwork, first_rows, plus};
@@ -243,7 +243,7 @@ impl HeadObjective {
         let map = member.maps[at].bind(b);
         let outputs =
             [map.forward(b, &noisy, dropout.as_ref()), map.forward(b, &items, None), map.start(b, &items)];
-        let [trained, clean, start] = outputs.map(|output| b.l2_normalise(&output, -1, TINY));
+        let [trained, clean, start] = outputs.map(|output| b.l2_normalise(&output, -1, crate::LEAST_LENGTH));
         let joined = b.concat(&[&clean, &start], 1);
         mapped.joined.push(b.mul_scalar(&joined, std::f32::consts::FRAC_1_SQRT_2));
         mapped.source.push(items);

@@ -65,7 +65,7 @@ impl DenseLayer {
         if let Some(bias) = bias.as_ref().filter(|bias| bias.shape() != [out]) {
             return Err(about(format!("`linear.bias`: expected [{out}], got {:?}", bias.shape())));
         }
-        let x = if self.normalise { b.l2_normalise(x, -1, 1e-12) } else { x.clone() };
+        let x = if self.normalise { b.l2_normalise(x, -1, crate::LEAST_LENGTH) } else { x.clone() };
         let weight = constant(b, "dense weight", weight);
         let weight = b.transpose(&weight, &[1, 0]);
         let bias = bias.map(|bias| constant(b, "dense bias", bias));

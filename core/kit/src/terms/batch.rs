@@ -6,9 +6,6 @@ use super::{TermSettings, average, first_along, first_rows, inner, mean, normali
 use crate::batch_mask::{BatchMask, PairMask};
 use crate::network::{BoundNetwork, NetworkValues};
 
-/// Below this length a mapped item counts as zero.
-const TINY: f32 = 1e-12;
-
 /// The values of a mini-batch that terms read. Lists have an entry for each modality.
 #[derive(Debug, Clone, Copy)]
 pub struct TermBatch<'a> {
@@ -167,7 +164,7 @@ impl TermBatch<'_> {
         }
         let rows = self.part(b, &self.source[own], part);
         let mapped = self.maps[own].forward(b, &rows, None);
-        let mapped = b.l2_normalise(&mapped, -1, TINY);
+        let mapped = b.l2_normalise(&mapped, -1, crate::LEAST_LENGTH);
         self.decoders[other].forward(b, &mapped, None)
     }
 

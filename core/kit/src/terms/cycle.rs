@@ -13,9 +13,6 @@ use chiasm_plugin::graph::{Builder, Value};
 use super::batch::BatchPart;
 use super::{TermBatch, average, mean_square};
 
-/// Below this length a row counts as zero.
-const TINY: f32 = 1e-12;
-
 /// The mean over the pairs of modalities and both directions.
 pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
     batch.mean_over_pairs(b, |b, [first, second]| {
@@ -23,7 +20,7 @@ pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
             let part = if batch.maps_parts { BatchPart::Half { odd } } else { BatchPart::All };
             let carried = batch.carried(b, [own, other], part);
             let mapped = batch.maps[other].forward(b, &carried, None);
-            let mapped = b.l2_normalise(&mapped, -1, TINY);
+            let mapped = b.l2_normalise(&mapped, -1, crate::LEAST_LENGTH);
             let back = batch.decoders[own].forward(b, &mapped, None);
             let source = batch.part(b, &batch.source[own], part);
             let errors = mean_square(b, &back, &source);

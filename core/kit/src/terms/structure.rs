@@ -24,7 +24,7 @@ pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
     batch.mean_over_modalities(b, |b, modality| {
         let rows = batch.modality_rows(b, &[&batch.source[modality], &batch.mapped[modality]], modality);
         let [before, after] = [0, 1].map(|at| {
-            let unit = b.l2_normalise(&rows.items[at], -1, 1e-12);
+            let unit = b.l2_normalise(&rows.items[at], -1, crate::LEAST_LENGTH);
             similarities(b, &unit, &rows.weights)
         });
         let (mut p, mut q) = (before.clone(), after.clone());

@@ -6,15 +6,13 @@ use chiasm_plugin::ndarray::Array2;
 use chiasm_plugin::objective::{NoiseDistribution, Objective};
 
 use crate::terms::{self, TermBatch, TermNetwork, TermSettings, first_rows, plus, read_parts_only};
-use crate::{BatchMask, BoundNetwork, Network, NetworkValues};
+use crate::{BatchMask, BoundNetwork, LEAST_LENGTH, Network, NetworkValues};
 
 /// The batch ports: coordinates of the modality and of the reference.
 pub(super) const PORTS: [&str; 2] = ["modality", "reference"];
 /// The pairs of modalities and the place of the reference.
 const PAIRS: [(usize, usize); 1] = [(0, 1)];
 const REFERENCE: usize = 1;
-/// Below this length a mapped item counts as zero.
-const TINY: f32 = 1e-12;
 
 /// T_AB and T_BA.
 #[derive(Debug, Clone)]
@@ -38,7 +36,7 @@ pub(super) struct TranslatorObjective {
 
 /// Rows scaled to length sqrt(width).
 pub(super) fn sphere(b: &mut Builder, rows: &Value, width: usize) -> Value {
-    let unit = b.l2_normalise(rows, -1, TINY);
+    let unit = b.l2_normalise(rows, -1, LEAST_LENGTH);
     b.mul_scalar(&unit, root(width))
 }
 
@@ -74,16 +72,16 @@ impl TranslatorNetworks {
         };
         let mask = if of.masked { Some(BatchMask::new(&mut b, &PORTS)?) } else { None };
         let [there, back] = self.maps.each_ref().map(|map| map.bind(&mut b));
-        let unit_v = b.l2_normalise(&v, -1, TINY);
+        let unit_v = b.l2_normalise(&v, -1, LEAST_LENGTH);
         let w = b.mul_scalar(&unit_v, root(q));
         let image = there.forward(&mut b, &u, None);
-        let image = b.l2_normalise(&image, -1, TINY);
+        let image = b.l2_normalise(&image, -1, LEAST_LENGTH);
         let count = of.settings.structure_rows;
         let maps_parts = 2 * count <= of.batch && read_parts_only(of.terms.iter().map(|(name, _)| *name));
         let [some_u, some_w] = [&u, &w].map(|rows| first_rows(&mut b, rows, count));
-        let some_w = b.l2_normalise(&some_w, -1, TINY);
+        let some_w = b.l2_normalise(&some_w, -1, LEAST_LENGTH);
         let start = there.start(&mut b, &some_u);
-        let start = b.l2_normalise(&start, -1, TINY);
+        let start = b.l2_normalise(&start, -1, LEAST_LENGTH);
         let decoder = back.with_input_scale(root(q));
         let values = [(&there, [&u, &some_u]), (&decoder, [&unit_v, &some_w])].map(|(map, [all, some])| {
             // as the terms evaluate them, so that equal values are computed once
@@ -144,7 +142,7 @@ fn term_networks(
     [direction, direction_back]: [Option<Value>; 2],
 ) -> [TermNetwork; 2] {
     // the modality's map ends on the sphere
-    let image = b.l2_normalise(&own.output, -1, TINY);
+    let image = b.l2_normalise(&own.output, -1, LEAST_LENGTH);
     let image_back = b.mul_scalar(&other.output, root(r).recip());
     let network = |modality, network: &BoundNetwork, values, images, direction| TermNetwork {
         modality,

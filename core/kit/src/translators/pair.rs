@@ -220,7 +220,7 @@ fn unit_graph(input: &str, width: usize) -> Result<Graph> {
     let mut b = Builder::new("unit");
     let dims = [Dim::named("batch"), width.into()];
     let rows = b.input(input, DType::F32, &dims)?;
-    let z = b.l2_normalise(&rows, -1, 1e-12);
+    let z = b.l2_normalise(&rows, -1, crate::LEAST_LENGTH);
     b.output("z", &z, DType::F32, &dims);
     Ok(b.finish()?)
 }
