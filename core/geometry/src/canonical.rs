@@ -56,9 +56,14 @@ pub fn canonical_correlations<T: Real>(
 /// Each cloud keeps the fewest axes that explain the share `variance` of its variance (0.99 in the paper).
 /// The mean is over the smaller number of axes.
 ///
+/// Centred rows span at most `n - 1` dimensions of the rows. Axes of both clouds that are more than that
+/// together have `a + b - (n - 1)` directions in common whatever the data, with a correlation of 1; with as
+/// many rows as columns all correlations are 1. Such clouds are refused. The value of unrelated clouds still
+/// grows with the share of axes to rows (about `sqrt(a b) / n` and more), so compare it with a null.
+///
 /// # Errors
-/// When the numbers of rows differ, a value is not finite, `variance` is not in (0, 1], or all rows of a
-/// cloud are equal.
+/// When the numbers of rows differ, a value is not finite, `variance` is not in (0, 1], all rows of a cloud
+/// are equal, or there are as few rows as the axes of both clouds together.
 pub fn svcca<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, variance: f64) -> Result<f64> {
     if !(variance > 0.0 && variance <= 1.0) {
         let expected = "a share in (0, 1]".into();
@@ -71,6 +76,17 @@ pub fn svcca<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, variance: f64)
         let (x, y) = paired(x.view(), y.view(), 2)?;
         scores(&x.rows, variance, 0)?.transpose() * scores(&y.rows, variance, 1)?
     };
+    let (n, a, b) = (x.nrows(), between.nrows(), between.ncols());
+    if a + b >= n {
+        let forced = (a + b + 1 - n).min(a.min(b));
+        let expected = format!(
+            "more rows than the {a} + {b} axes that hold {:.0} % of the variance, otherwise at least {forced} \
+             of {} correlations are 1 whatever the data",
+            100.0 * variance,
+            a.min(b)
+        );
+        return Err(Error::Setting { what: "rows for SVCCA", expected, got: n.to_string() });
+    }
     let values = singular_values(&between)?;
     Ok(values.iter().map(|s| s.min(1.0)).sum::<f64>() / values.len() as f64)
 }

@@ -9,7 +9,10 @@ pub(crate) const DESCRIPTIONS: &[(&str, &str)] = &[
     ),
     ("cka_rbf", "centred kernel alignment with the kernel exp(-d²/(2 m²)), m the median distance"),
     ("cka_rbf_unbiased", "the same with the unbiased HSIC"),
-    ("svcca", "mean canonical correlation of the axes that hold 99 % of the variance (Raghu et al. 2017)"),
+    (
+        "svcca",
+        "mean canonical correlation of the axes with 99 % of the variance, fewer than rows (Raghu et al. 2017)",
+    ),
     ("mutual_knn@", "share of the k nearest neighbours that both clouds have in common (Huh et al. 2024)"),
     ("neighbourhood_jaccard@", "common neighbours divided by those of either cloud, mean over the rows"),
     ("trustworthiness@", "1 less the penalty of neighbours in B that are far in A (Venna and Kaski 2001)"),

@@ -199,6 +199,20 @@ fn a_constant_map_scores_chance_or_is_skipped() {
     }
 }
 
+/// Twenty centred rows span 19 dimensions, so axes of two unrelated clouds that are more than 19 together have
+/// directions in common: svcca was 1 for as many rows as columns. Of 19 axes 18 hold 99 % of the variance here.
+#[test]
+fn svcca_of_too_few_rows_is_refused_with_the_number_of_forced_correlations() {
+    let only = MeasureOptions::new().only(["svcca"]);
+    let of = |n, d| measure(noise(n, d, 1).view(), noise(n, d, 2).view(), &only, &|_, _, _| {}).unwrap();
+    let wide = of(20, 40);
+    let reason = &wide.skipped["svcca"];
+    assert!(reason.contains("more rows than the 18 + 18 axes") && reason.contains("got 20"), "{reason}");
+    assert!(reason.contains("17 of 18 correlations are 1 whatever the data"), "{reason}");
+    assert!(of(20, 12).skipped["svcca"].contains("whatever the data"));
+    assert!(of(40, 5).measures["svcca"].value < 0.9);
+}
+
 #[test]
 fn extreme_clouds_are_measured_and_invalid_ones_are_errors() {
     let x = noise(40, 3, 8);
