@@ -7,8 +7,8 @@
 pub enum Error {
     /// The graph is not a map from rows to rows.
     #[error(
-        "{graph:?} is not a map of rows: expected one f32 input [n, d] and one f32 output [n, o], n free; \
-         got {got}"
+        "{graph:?} is not a map of rows: expected one f32 input [n, d] and one f32 output [n, o], where n is \
+         free and d a number; got {got}"
     )]
     NotAMap {
         /// The graph's name.

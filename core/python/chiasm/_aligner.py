@@ -35,7 +35,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     _plugin: ClassVar[str]
 
     anchor: int | None = None
-    random_state: int | None = 0
+    random_state: int | np.random.RandomState | np.random.Generator | None = 0
     device: str = "cpu"
     threads: int = 0
     progress: object = False
@@ -109,10 +109,21 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return {
             "parameters": json.dumps(given),
             "anchor": None if at is None else f"view{at}",
-            "seed": 0 if self.random_state is None else self._whole("random_state", 0, 2**64 - 1),
+            "seed": self._seed(),
             "device": self.device,
             "threads": self._whole("threads", 0, 2**31 - 1),
         }
+
+    def _seed(self):
+        """Returns the seed; a generator of NumPy draws one, so that every fit has another."""
+        given = self.random_state
+        if given is None:
+            return 0
+        if isinstance(given, np.random.RandomState):
+            return int(given.randint(2**32, dtype=np.uint64))
+        if isinstance(given, np.random.Generator):
+            return int(given.integers(2**32))
+        return self._whole("random_state", 0, 2**64 - 1)
 
     def _whole(self, name, least, most):
         """Returns a parameter that is a whole number from `least` to `most`."""

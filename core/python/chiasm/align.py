@@ -44,8 +44,8 @@ class Procrustes(Aligner):
     curve : {"unit", "signed-root"}, optional
         What items go through before they are brought to length one.
     anchor, random_state, device, threads, progress
-        As for all aligners: the view that the others are compared with, the seed, where graphs run, the
-        number of threads (0: all), and whether progress is shown.
+        As for all aligners: the view that the others are compared with, the seed (or a generator of NumPy,
+        which draws one), where graphs run, the number of threads (0: all), and whether progress is shown.
 
     References
     ----------

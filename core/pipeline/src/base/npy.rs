@@ -1,9 +1,9 @@
-//! Reading .npy files of floats and labels. Errors name the file.
+//! Reading .npy files of numbers and labels. Errors name the file.
 
 use crate::base::error::Error;
 use ndarray::{Array2, ArrayD, Ix2, ShapeBuilder};
-use npyz::{NpyFile, NpyHeader, Order};
-use std::{io::ErrorKind, path::Path};
+use npyz::{DType, Deserialize, Endianness, NpyFile, NpyHeader, Order, TypeChar};
+use std::{fmt::Display, io::ErrorKind, path::Path};
 
 /// Reads an .npy file, as [`split_array`].
 ///
@@ -33,26 +33,81 @@ pub(super) fn split_array(mut bytes: Vec<u8>) -> std::io::Result<(NpyHeader, Vec
     Ok((header, bytes))
 }
 
-/// Reads an .npy file of float32 or float64, of any shape.
+/// Reads an .npy file of any shape: float16, float32, float64, or integers that double precision holds.
 ///
 /// # Errors
-/// If the file cannot be read, or does not hold floats.
+/// If the file cannot be read, does not hold numbers, or holds an integer that double precision would round.
 pub fn read_npy(path: &Path) -> Result<ArrayD<f64>, Error> {
     let bad = |what: String| {
-        let message = format!("{} is not an array of floats: {what}", path.display());
-        let help = "give an .npy file of float32 or float64: numpy.save(path, array)";
+        let message = format!("{} is not an array of numbers: {what}", path.display());
+        let help = "give an .npy file of floats: numpy.save(path, array.astype(\"float32\"))";
         Error::input("chiasm::array", message, help)
     };
     let (header, bytes) = read_array(path).map_err(|e| unread(path, e, bad))?;
-    let npy = NpyFile::with_header(header, bytes.as_slice());
-    let shape: Vec<usize> = npy.shape().iter().map(|&size| size as usize).collect();
-    let shape = shape.set_f(npy.order() != Order::C);
-    let values: Vec<f64> = match npy.try_data::<f32>() {
-        Ok(values) => values.map(|value| value.map(f64::from)).collect::<Result<_, _>>(),
-        Err(npy) => npy.data::<f64>().map_err(|e| bad(e.to_string()))?.collect(),
-    }
-    .map_err(|e| bad(e.to_string()))?;
+    let shape: Vec<usize> = header.shape().iter().map(|&size| size as usize).collect();
+    let shape = shape.set_f(header.order() != Order::C);
+    let values = numbers(header, &bytes).map_err(bad)?;
     ArrayD::from_shape_vec(shape, values).map_err(|e| bad(e.to_string()))
+}
+
+/// Returns the numbers of an array in double precision, without rounding, or why that is not possible.
+fn numbers(header: NpyHeader, bytes: &[u8]) -> Result<Vec<f64>, String> {
+    let kind = header.dtype();
+    let DType::Plain(plain) = &kind else {
+        return Err("it has several fields for each entry".to_owned());
+    };
+    let (letter, size, big) = (plain.type_char(), plain.size_field(), plain.endianness() == Endianness::Big);
+    let shape = header.shape().to_vec();
+    let npy = NpyFile::with_header(header, bytes);
+    match (letter, size) {
+        (TypeChar::Float, 2) => Ok(halves(bytes, shape.iter().product::<u64>() as usize, big)),
+        (TypeChar::Float, 4) => all::<f32>(npy, |value| Some(value.into())),
+        (TypeChar::Float, 8) => all::<f64>(npy, Some),
+        (TypeChar::Int, 1) => all::<i8>(npy, |value| Some(value.into())),
+        (TypeChar::Int, 2) => all::<i16>(npy, |value| Some(value.into())),
+        (TypeChar::Int, 4) => all::<i32>(npy, |value| Some(value.into())),
+        (TypeChar::Uint, 1) => all::<u8>(npy, |value| Some(value.into())),
+        (TypeChar::Uint, 2) => all::<u16>(npy, |value| Some(value.into())),
+        (TypeChar::Uint, 4) => all::<u32>(npy, |value| Some(value.into())),
+        (TypeChar::Int, 8) => {
+            all::<i64>(npy, |value| (value.unsigned_abs() <= EXACT).then_some(value as f64))
+        }
+        (TypeChar::Uint, 8) => all::<u64>(npy, |value| (value <= EXACT).then_some(value as f64)),
+        (TypeChar::Bool, _) => Err("it holds truth values (bool)".to_owned()),
+        (TypeChar::Complex, _) => Err("it holds complex numbers".to_owned()),
+        _ => Err(format!("it holds values of the type {}", kind.descr())),
+    }
+}
+
+/// The largest integer up to which double precision holds all of them.
+const EXACT: u64 = 1 << 53;
+
+/// Reads numbers of 16 bits.
+fn halves(bytes: &[u8], count: usize, big: bool) -> Vec<f64> {
+    let pairs = bytes.chunks_exact(2).take(count);
+    pairs
+        .map(|pair| {
+            let bits = if big {
+                u16::from_be_bytes([pair[0], pair[1]])
+            } else {
+                u16::from_le_bytes([pair[0], pair[1]])
+            };
+            half::f16::from_bits(bits).to_f64()
+        })
+        .collect()
+}
+
+/// Reads numbers of one type; `exact` returns None for one that double precision would round.
+fn all<T: Deserialize + Copy + Display>(
+    npy: NpyFile<&[u8]>,
+    exact: impl Fn(T) -> Option<f64>,
+) -> Result<Vec<f64>, String> {
+    let values = npy.data::<T>().map_err(|e| e.to_string())?;
+    let converted = values.map(|value| {
+        let value = value.map_err(|e| e.to_string())?;
+        exact(value).ok_or_else(|| format!("double precision would round {value}, an integer above 2^53"))
+    });
+    converted.collect()
 }
 
 /// Returns the error of a file that was not read: a missing file is no damaged one.
@@ -63,7 +118,7 @@ fn unread(path: &Path, error: std::io::Error, damaged: impl FnOnce(String) -> Er
     }
 }
 
-/// Reads an .npy file of float32 or float64 with two axes.
+/// Reads an .npy file of numbers with two axes, as [`read_npy`].
 ///
 /// # Errors
 /// As [`read_npy`], and if the array is not a matrix.
@@ -71,7 +126,7 @@ pub fn read_matrix(path: &Path) -> Result<Array2<f64>, Error> {
     let array = read_npy(path)?;
     let shape = array.shape().to_vec();
     array.into_dimensionality::<Ix2>().map_err(|_| {
-        let message = format!("{} is not a matrix of floats: its shape is {shape:?}", path.display());
+        let message = format!("{} is not a matrix of numbers: its shape is {shape:?}", path.display());
         Error::input("chiasm::array", message, "give rows [n, d]: numpy.save(path, array.reshape(n, d))")
     })
 }
@@ -109,6 +164,30 @@ mod tests {
         let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n");
         let length = (header.len() as u16).to_le_bytes();
         [b"\x93NUMPY\x01\0", &length[..], header.as_bytes(), numbers].concat()
+    }
+
+    /// float16 1.5 and -2 are 3e00 and c000 in IEEE 754; NumPy writes bools and complex numbers as |b1 and c8.
+    #[test]
+    fn numbers_are_converted_if_nothing_is_lost_and_refused_otherwise() {
+        let here = tempfile::tempdir().unwrap();
+        let path = here.path().join("a.npy");
+        let read = |kind: &str, bytes: &[u8]| {
+            std::fs::write(&path, npy("(2,)", kind, bytes)).unwrap();
+            read_npy(&path).map(|array| array.into_raw_vec_and_offset().0).map_err(|e| e.to_string())
+        };
+        assert_eq!(read("<f2", &[0x00, 0x3e, 0x00, 0xc0]).unwrap(), [1.5, -2.0]);
+        assert_eq!(read(">f2", &[0x3e, 0x00, 0xc0, 0x00]).unwrap(), [1.5, -2.0]);
+        assert_eq!(read("|i1", &[7, 0xff]).unwrap(), [7.0, -1.0]);
+        assert_eq!(read("|u1", &[7, 0xff]).unwrap(), [7.0, 255.0]);
+        let wide = |a: i64, b: i64| [a.to_le_bytes(), b.to_le_bytes()].concat();
+        let limit = 1_i64 << 53;
+        assert_eq!(read("<i8", &wide(3, -limit)).unwrap(), [3.0, -(limit as f64)]);
+        let rounded = read("<i8", &wide(3, limit + 1)).unwrap_err();
+        assert!(rounded.contains("would round 9007199254740993"), "{rounded}");
+        for (kind, bytes, word) in [("|b1", 2, "bool"), ("<c8", 16, "complex"), ("<U1", 8, "type")] {
+            let refused = read(kind, &vec![0; bytes]).unwrap_err();
+            assert!(refused.contains("a.npy") && refused.contains(word), "{refused}");
+        }
     }
 
     #[test]
