@@ -89,10 +89,21 @@ def exact(a, b, M, iterations, mass=None):
 def entropic(a, b, M, reg, iterations, tolerance, warn, **kind):
     """Solves entropic transport of a kind."""
     a, b, cost = problem(a, b, M)
+    unit = 1.0
+    if not kind:
+        # Plans are in single precision; a power of two scales weights without rounding.
+        total = a.sum()
+        if 0 < total < np.inf and not 1e-6 <= total <= 1e6:
+            unit = 2.0 ** np.round(np.log2(total))
+            a, b = a / unit, b / unit
     # Single precision reaches 1e-6.
     tolerance = max(float(tolerance), 1e-6)
     options = {"epsilon": float(reg), "iterations": int(iterations), "tolerance": tolerance}
     found = _core.sinkhorn(a, b, cost, {"unbalanced": None, "partial": None, **options, **kind})
+    if unit != 1.0:
+        # The potentials stay: P = a b^T exp((u + v^T - M) / reg) / sum(a), whatever the sum.
+        found["plan"] = np.multiply(found["plan"], unit, dtype=np.float64)
+        found["cost"] *= unit
     if warn and found["stop"] != "converged":
         message = f"Sinkhorn stopped ({found['stop']}) with a marginal error of {found['err']:.1e}"
         warnings.warn(message, stacklevel=3)

@@ -47,6 +47,19 @@ def partial(a, b, cost, epsilon, mass, iterations=20_000):
 
 
 class Transport(unittest.TestCase):
+    def test_entropic_plans_of_tiny_and_huge_weights_are_those_of_shares_times_their_sum(self):
+        rng = np.random.default_rng(4)
+        costs, shares = rng.random((6, 5)), [np.full(n, 1 / n) for n in (6, 5)]
+        plan, log = ot.sinkhorn(*shares, costs, 0.3, log=True)
+        for total in (1e-300, 1e-20, 10, 1e30, 1e300):
+            scaled = [own * total for own in shares]
+            found, own = ot.sinkhorn(*scaled, costs, 0.3, log=True)
+            np.testing.assert_allclose(found / total, plan, atol=1e-6)  # the stated tolerance
+            self.assertAlmostEqual(own["cost"] / total, log["cost"], delta=1e-6)
+            potentials = np.add.outer(own["u"], own["v"])
+            again = np.outer(scaled[0] / total, scaled[1]) * np.exp((potentials - costs) / 0.3)
+            np.testing.assert_allclose(again / total, plan, atol=1e-5)
+
     def test_exact_transport_has_the_cost_of_the_linear_program(self):
         a, b, cost = problem()
         n, m = cost.shape
