@@ -19,9 +19,9 @@ pub enum Error {
     /// The image of a row depends on the other rows of its batch.
     #[error(
         "{graph:?} does not map every row by itself: the image of row {row} changes by {change:.1e} of its \
-         largest value when other rows are in the batch. A check and a Jacobian need a map of single rows, so \
-         no operator may combine rows (a mean, Softmax or ReduceMean over axis 0, for example); replace it by \
-         a constant computed on the training rows"
+         largest value when other rows are in the batch. A check and a Jacobian need a map of single rows, \
+         so no operator may combine rows (a mean or Softmax over axis 0, for example); replace it by a \
+         constant computed on the training rows"
     )]
     RowsInteract {
         /// The graph's name.

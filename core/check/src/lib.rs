@@ -99,9 +99,9 @@ pub struct CheckInput<'a> {
 /// Checks a map. `progress` is called with the number of points done and their total.
 ///
 /// # Errors
-/// When the graph is not a map of single rows, the points do not fit it or are not finite, or the engine fails. A
-/// graph that cannot be differentiated is not an error: the checks that need its Jacobian are UNKNOWN, and
-/// the reason names the operator.
+/// When the graph is not a map of single rows, the points do not fit it or are not finite, or the engine
+/// fails. A graph that cannot be differentiated is not an error: the checks that need its Jacobian are
+/// UNKNOWN, and the reason names the operator.
 pub fn check(
     subject: &CheckInput<'_>,
     settings: &CheckSettings,

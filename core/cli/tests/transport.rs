@@ -137,6 +137,7 @@ fn gromov_wasserstein_takes_distances_and_paths() {
     };
     refused(&["gw", "--source-distances", "dx.npy"], &["--target-distances"]);
     refused(&[&["fgw"][..], &given].concat(), &["--cost-matrix"]);
+    refused(&["fgw", "--cost-matrix", "c.npy"], &["neither points nor distances", "X.npy Y.npy"]);
     refused(&["gw", "x.npy", "z.npy", "--geodesic", "0"], &["--geodesic: expected 1 or more"]);
     refused(&["gw", "x.npy", "z.npy", "--geodesic", "5", "--rank", "4"], &["--rank", "--geodesic"]);
     refused(&["emd", "x.npy", "y.npy", "--geodesic", "5"], &["emd", "--geodesic"]);

@@ -30,8 +30,8 @@ pub(crate) fn unfit_item(items: ArrayView2<'_, f32>) -> Option<(usize, &'static 
                 "items of a length up to 1e19, whose squares single precision holds (rescale them)";
             Some((at, expected, format!("a length of {length:.1e}")))
         } else if length > 0.0 && length < SHORTEST {
-            let expected = "items of zeros or of a length from 1e-16 up, whose squares single precision holds \
-                            (rescale them)";
+            let expected = "items of zeros or of a length from 1e-16 up, whose squares single precision \
+                            holds (rescale them)";
             Some((at, expected, format!("a length of {length:.1e}")))
         } else {
             None

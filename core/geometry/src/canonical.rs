@@ -80,8 +80,8 @@ pub fn svcca<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, variance: f64)
     if a + b >= n {
         let forced = (a + b + 1 - n).min(a.min(b));
         let expected = format!(
-            "more rows than the {a} + {b} axes that hold {:.0} % of the variance, otherwise at least {forced} \
-             of {} correlations are 1 whatever the data",
+            "more rows than the {a} + {b} axes that hold {:.0} % of the variance, otherwise at least \
+             {forced} of {} correlations are 1 whatever the data",
             100.0 * variance,
             a.min(b)
         );

@@ -11,7 +11,7 @@ pub(crate) const DESCRIPTIONS: &[(&str, &str)] = &[
     ("cka_rbf_unbiased", "the same with the unbiased HSIC"),
     (
         "svcca",
-        "mean canonical correlation of the axes with 99 % of the variance, fewer than rows (Raghu et al. 2017)",
+        "mean canonical correlation of axes with 99 % of the variance, fewer than rows (Raghu et al. 2017)",
     ),
     ("mutual_knn@", "share of the k nearest neighbours that both clouds have in common (Huh et al. 2024)"),
     ("neighbourhood_jaccard@", "common neighbours divided by those of either cloud, mean over the rows"),

@@ -199,8 +199,9 @@ fn a_constant_map_scores_chance_or_is_skipped() {
     }
 }
 
-/// Twenty centred rows span 19 dimensions, so axes of two unrelated clouds that are more than 19 together have
-/// directions in common: svcca was 1 for as many rows as columns. Of 19 axes 18 hold 99 % of the variance here.
+/// Twenty centred rows span 19 dimensions, so axes of two unrelated clouds that are more than 19 together
+/// have directions in common: svcca was 1 for as many rows as columns. Of 19 axes 18 hold 99 % of the
+/// variance here.
 #[test]
 fn svcca_of_too_few_rows_is_refused_with_the_number_of_forced_correlations() {
     let only = MeasureOptions::new().only(["svcca"]);

@@ -150,8 +150,7 @@ fn check_combinations(args: &TransportArgs) -> CommandResult {
     }
     if args.solver != TransportSolver::Emd && args.output.as_deref().is_some_and(is_csv) {
         return invalid(
-            "-o: a .csv file holds the entries of an exact plan, but the plans of this solver have no zeros"
-                .into(),
+            "-o: a .csv file holds the entries of an exact plan; plans of this solver have no zeros".into(),
             "use -o plan.npy, or --solver emd",
         );
     }
@@ -169,7 +168,7 @@ fn check_combinations(args: &TransportArgs) -> CommandResult {
         ),
         Gw if args.rank.is_some() && (!args.geodesic.is_empty() || args.source_distances.is_some()) => {
             invalid(
-                "--rank cannot be used together with --geodesic or --source-distances, which need all pairs"
+                "--rank cannot be combined with --geodesic or --source-distances, which need all pairs"
                     .into(),
                 "remove --rank if n x m numbers fit into memory",
             )
@@ -177,6 +176,10 @@ fn check_combinations(args: &TransportArgs) -> CommandResult {
         Fgw if args.source_distances.is_some() && args.cost_matrix.is_none() => invalid(
             "fgw with --source-distances needs --cost-matrix, because there are no points to compare".into(),
             "use --solver gw, or add the linear part: --cost-matrix C.npy",
+        ),
+        Fgw if args.source_distances.is_none() && args.source.is_none() => invalid(
+            "fgw compares the distances within each set, and neither points nor distances are given".into(),
+            "give X.npy Y.npy, or --source-distances DX.npy --target-distances DY.npy",
         ),
         Gw if args.rank.is_some() && args.cost == Some(CostKind::Euclidean) => invalid(
             "--rank needs squared distances, because Euclidean distances do not have low rank".into(),

@@ -166,7 +166,7 @@ mod tests {
         [b"\x93NUMPY\x01\0", &length[..], header.as_bytes(), numbers].concat()
     }
 
-    /// float16 1.5 and -2 are 3e00 and c000 in IEEE 754; NumPy writes bools and complex numbers as |b1 and c8.
+    /// float16 1.5 and -2 are 3e00 and c000 in IEEE 754; |b1 and c8 are bools and complex numbers.
     #[test]
     fn numbers_are_converted_if_nothing_is_lost_and_refused_otherwise() {
         let here = tempfile::tempdir().unwrap();
