@@ -5,6 +5,7 @@
 //! assignment's searches are short, and the simplex works on a few candidate arcs with small reduced costs.
 //! It then prices all arcs and adds those with negative reduced costs, until there are none. Double
 //! precision. The dual potentials of the result prove how close to the optimum it is ([`ExactPlan::gap`]).
+//! Costs like those of points on the line are recognised, and then both start from the plan in order.
 //!
 //! An infinite cost forbids an entry. Finite costs that are a million times above all others, such as 1e12
 //! among costs below 100, are avoided likewise where a plan can avoid them.
@@ -12,6 +13,7 @@
 mod assignment;
 mod forbidden;
 mod line;
+mod monge;
 mod partial;
 mod plan;
 mod points;
@@ -128,6 +130,12 @@ pub(crate) fn solve(
     let rows: Vec<usize> = (0..shape.0).filter(|&i| a[i] > 0.0).collect();
     let columns: Vec<usize> = (0..shape.1).filter(|&j| b[j] > 0.0).collect();
     let uniform = shape.0 == shape.1 && a.iter().chain(&b).all(|w| (w * shape.0 as f64 - 1.0).abs() < 1e-12);
+    let on_line = match start {
+        Start::Costs(_) if costs.len() > SMALL => monge::coordinates(cost.view(), spread),
+        _ => None,
+    };
+    let ordered = on_line.map(|[x, y]| in_order(&x, &y, &a, &b));
+    let start = ordered.as_deref().map_or(start, Start::InOrder);
     let (potentials, known) = match start {
         Start::Plan(plan) => {
             ((plan.source_potential.to_vec(), plan.target_potential.to_vec()), plan.entries.as_slice())
@@ -162,10 +170,10 @@ fn before_assignment(epsilon: f64) -> Sinkhorn {
     Sinkhorn::new(epsilon).annealing(0.25).tolerance(0.05).iterations(400)
 }
 
-/// Returns the entropic solver for the network simplex, which chooses candidate arcs by its potentials.
-/// Better ones save fewer pivots than their iterations cost.
+/// Returns the entropic solver for the network simplex, which chooses candidate arcs by its potentials. At
+/// this tolerance Newton steps cost more than the pivots that they save.
 fn before_simplex(epsilon: f64) -> Sinkhorn {
-    before_assignment(epsilon).iterations(10).accelerated(false)
+    before_assignment(epsilon).iterations(60).accelerated(false)
 }
 
 /// Returns dual potentials near the optimum from a short entropic solve. `mean` is the mean cost, where it is
