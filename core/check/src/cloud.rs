@@ -5,6 +5,7 @@ use chiasm_geometry::squared_distances;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::map::LearnedMap;
+use crate::rows::evenly_spaced;
 use crate::{Error, Result};
 
 /// The most points used: the number of pairwise distances grows with their square.
@@ -104,12 +105,6 @@ pub(crate) fn count_varying(spreads: &Array1<f64>) -> usize {
 
 /// Points nearer than this fraction of the median distance coincide.
 const COINCIDENT: f64 = 1e-6;
-
-/// Returns at most `wanted` of the indices `0..n`, evenly spaced.
-pub(crate) fn evenly_spaced(n: usize, wanted: usize) -> Vec<usize> {
-    let wanted = wanted.min(n);
-    (0..wanted).map(|i| i * n / wanted.max(1)).collect()
-}
 
 /// Returns rows minus their mean.
 pub(crate) fn centred(rows: &Array2<f64>) -> Array2<f64> {

@@ -8,7 +8,8 @@ use chiasm_geometry::neighbours::Neighbours;
 use chiasm_geometry::random::Random;
 use ndarray::{Array2, ArrayView2, Axis};
 
-use crate::cloud::{PointCloud, evenly_spaced, unit};
+use crate::cloud::{PointCloud, unit};
+use crate::rows::evenly_spaced;
 use crate::settings::CheckLimits;
 use crate::verdict::CheckLog;
 use crate::{CheckSettings, Result};

@@ -54,6 +54,7 @@ mod lanczos;
 mod local;
 mod map;
 mod rank;
+mod rows;
 mod settings;
 mod spectra;
 mod verdict;
@@ -172,7 +173,7 @@ pub fn check(
 /// ```
 pub fn spanned(rows: ArrayView2<'_, f32>) -> Result<usize> {
     let rows =
-        rows.select(Axis(0), &cloud::evenly_spaced(rows.nrows(), 2 * cloud::MAX_POINTS)).mapv(f64::from);
+        rows.select(Axis(0), &rows::evenly_spaced(rows.nrows(), 2 * cloud::MAX_POINTS)).mapv(f64::from);
     Ok(cloud::count_varying(&singular_values(cloud::centred(&rows).view())?))
 }
 
@@ -191,7 +192,7 @@ fn check_jacobians(
     }
     let settings = log.settings;
     let jacobians = map.jacobians()?;
-    let places = cloud::evenly_spaced(cloud.x.nrows(), settings.points_of(d, o));
+    let places = rows::evenly_spaced(cloud.x.nrows(), settings.points_of(d, o));
     let done = |points: usize| progress(points, places.len());
     let span = spectra::Span {
         spanned: cloud.spanned()?.min(subject.spanned.unwrap_or(usize::MAX)),
@@ -218,6 +219,6 @@ fn targets(subject: &CheckInput<'_>, cloud: &cloud::PointCloud) -> Result<Option
         let expected = format!("width {} as the map's images", cloud.z.ncols());
         return Err(Error::Points { what: "targets", expected, got: targets.ncols().to_string() });
     }
-    let rows = cloud::evenly_spaced(targets.nrows(), cloud::MAX_POINTS);
+    let rows = rows::evenly_spaced(targets.nrows(), cloud::MAX_POINTS);
     Ok(Some(targets.select(Axis(0), &rows).mapv(f64::from)))
 }

@@ -11,7 +11,7 @@ use ndarray::{Array2, ArrayView2, Axis, Slice, concatenate};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::cloud::evenly_spaced;
+use crate::rows::evenly_spaced;
 use crate::{Error, Result};
 
 /// The most bytes of the widest tensor of one thread's run: few enough to stay in the caches between

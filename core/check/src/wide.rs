@@ -2,9 +2,10 @@
 
 use ndarray::Axis;
 
-use crate::cloud::{PointCloud, evenly_spaced, median, unit};
+use crate::cloud::{PointCloud, median, unit};
 use crate::lanczos::{JacobianProducts, ritz_values};
 use crate::map::LearnedMap;
+use crate::rows::evenly_spaced;
 use crate::spectra::{JacobianSpectra, PointSpectrum, Span, SphereConstraints, WIDE};
 use crate::verdict::{CheckLog, Verdict, digits};
 use crate::{CHECKS, Result};
