@@ -3,7 +3,7 @@
 //!
 //! ```
 //! use chiasm_geometry::canonical::{procrustes_residual, svcca};
-//! let x = ndarray::array![[0.0, 1.0], [2.0, 0.0], [1.0, 5.0], [4.0, 4.0]];
+//! let x = ndarray::array![[0.0, 1.0], [2.0, 0.0], [1.0, 5.0], [4.0, 4.0], [3.0, 2.0], [1.0, 1.0]];
 //! let rotated = x.dot(&ndarray::array![[0.6, 0.8], [-0.8, 0.6]]);
 //! assert!(procrustes_residual(x.view(), rotated.view())? < 1e-12);
 //! assert!((svcca(x.view(), rotated.view(), 0.99)? - 1.0).abs() < 1e-9);
