@@ -88,12 +88,12 @@ fn gromov_wasserstein_compares_points_of_different_width() {
     let exactly = ["--starts", "1", "--tolerance", "1e-6", "-o", "plan.npy"];
     let report = reference.solve(&[&entropic[..], &exactly].concat());
     reference.near(&report, "cost", "entropic_gw", 1e-5); // single-precision plans
-    // By default it starts from seven plans, and stops when the objective is flat.
+    // By default it starts from six plans, and stops when the objective is flat.
     let cost = |report: &Value| report["cost"].as_f64().unwrap();
     assert!(cost(&reference.solve(&entropic)) <= cost(&report) * 1.001);
     let report = reference.solve(&["x.npy", "z.npy", "--solver", "gw"]);
     let known = reference.known["gw_uniform_start"].as_f64().unwrap();
-    assert!(cost(&report) <= known * 1.001, "seven starts do no worse than one: {report}");
+    assert!(cost(&report) <= known * 1.001, "six starts do no worse than one: {report}");
     assert!(report["unexplained"].as_f64().unwrap() < 1.0, "{report}");
     let few: Vec<Vec<f32>> = rows(&reference.known["x"]).into_iter().map(|row| row[..3].to_vec()).collect();
     let z = rows(&reference.known["z"]);

@@ -7,7 +7,7 @@
 //! pair. The plans of all candidates whose share is within a tenth of the best are averaged if they agree
 //! with the best; the choice between neighbouring candidates would be one by noise.
 //!
-//! Each candidate is solved from seven starts. The best other optimum among them tells how much the choice of
+//! Each candidate is solved from six starts. The best other optimum among them tells how much the choice of
 //! the best can be trusted: nearly symmetric clouds have a mirrored matching that is nearly as good.
 
 use chiasm_geometry::linalg::{product, unit_rows};

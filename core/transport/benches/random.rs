@@ -9,7 +9,7 @@
 //! uniform), weights (equal or random), regularisation and mass. Half of the Gromov-Wasserstein and of the
 //! partial problems are entropic. Both sides use their defaults and return a dense plan; this crate's are
 //! those of the command line. Gromov-Wasserstein without entropy is also solved from POT's start alone, since
-//! the default is seven starts. The sides run alternately, and the fastest of the rounds counts. The
+//! the default is six starts. The sides run alternately, and the fastest of the rounds counts. The
 //! objectives of both plans are computed here in double precision.
 //!
 //! The result is the number of problems that this crate solves *slower* (and not better) and those with a

@@ -13,6 +13,7 @@ mod search;
 
 use ndarray::ArrayView2;
 
+use crate::simd;
 use search::{FREE, PathSearch};
 
 /// Returns the column assigned to each row of a square problem. `v` holds the starting potentials of the
@@ -75,20 +76,14 @@ fn reduce<'r>(
     left
 }
 
-/// Returns the best and the second-best column of a row, and the difference of their reduced costs.
+/// Returns the best and the second-best column of a row, and the difference of their reduced costs; zero
+/// without a second column. The second-best column is looked for only if it is as good.
 fn two_best(row: &[f64], v: &[f64]) -> (usize, usize, f64) {
-    let (mut first, mut second) = ((0, f64::INFINITY), (0, f64::INFINITY));
-    for (j, (c, v)) in row.iter().zip(v).enumerate() {
-        let x = c - v;
-        if x < second.1 {
-            if x < first.1 {
-                second = first;
-                first = (j, x);
-            } else {
-                second = (j, x);
-            }
-        }
+    let (least, next) = simd::two_least(row, v);
+    let mut best = (0..row.len()).filter(|&j| row[j] - v[j] == least);
+    let first = best.next().unwrap_or(0);
+    match next - least {
+        gap if gap > 0.0 && gap.is_finite() => (first, first, gap),
+        _ => (first, best.next().unwrap_or(first), 0.0),
     }
-    let gap = if second.1.is_finite() { second.1 - first.1 } else { 0.0 };
-    (first.0, second.0, gap)
 }

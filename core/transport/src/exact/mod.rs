@@ -129,7 +129,7 @@ pub(crate) fn solve(
     }
     let rows: Vec<usize> = (0..shape.0).filter(|&i| a[i] > 0.0).collect();
     let columns: Vec<usize> = (0..shape.1).filter(|&j| b[j] > 0.0).collect();
-    let uniform = shape.0 == shape.1 && a.iter().chain(&b).all(|w| (w * shape.0 as f64 - 1.0).abs() < 1e-12);
+    let uniform = is_assignment(&a, &b);
     let on_line = match start {
         Start::Costs(_) if costs.len() > SMALL => monge::coordinates(cost.view(), spread),
         _ => None,
@@ -151,6 +151,11 @@ pub(crate) fn solve(
     let (entries, v, stop) =
         if uniform { problem.assign(potentials.1)? } else { problem.simplex(potentials, known) };
     Ok(problem.finish(entries, v, mass, stop))
+}
+
+/// Returns whether transport between these weights, whose sums are one, is linear assignment.
+pub(crate) fn is_assignment(a: &[f64], b: &[f64]) -> bool {
+    a.len() == b.len() && a.iter().chain(b).all(|w| (w * a.len() as f64 - 1.0).abs() < 1e-12)
 }
 
 /// Mass on forbidden entries, as a share of all, that is a rounding error of the weights and is left out.

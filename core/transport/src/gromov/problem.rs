@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::entrywise::{distance, dot, entropy, masses, update};
 use super::solver::GromovWasserstein;
 use super::space::{Space, agreement, sandwich};
-use crate::exact::{ExactPlan, PlanEntry, Start, solve};
+use crate::exact::{ExactPlan, PlanEntry, Start, is_assignment, solve};
 use crate::{Cost, Result, Sinkhorn, SolverLimits, StopReason};
 
 /// The share of the last change of the gradient that is added to it.
@@ -23,6 +23,9 @@ const NEAR: f64 = 0.1;
 /// one moves little mass.
 const WINDOW: usize = 10;
 const LITTLE: f64 = 0.02;
+
+/// A step that moves less than this, in L1 norm, leaves similar costs.
+const SIMILAR: f64 = 1.0;
 
 /// A checked problem with normalised weights.
 pub(super) struct GromovProblem<'p> {
@@ -97,6 +100,9 @@ impl GromovProblem<'_> {
 
     /// Continues a solve until it stops, or until it has done `pause` iterations.
     pub fn improve(&self, trial: &mut GromovTrial, pause: usize) -> Result<()> {
+        if trial.stop.is_some() {
+            return Ok(());
+        }
         match self.solver.epsilon {
             Some(epsilon) => self.entropic(trial, epsilon, pause)?,
             None => self.conditional_gradient(trial, pause)?,
@@ -114,12 +120,17 @@ impl GromovProblem<'_> {
     /// Returns the gradient without the part that depends on the marginals only:
     /// `(1 - alpha) M - 4 alpha D_x T D_y`.
     fn gradient(&self, plan: &Array2<f32>) -> Array2<f32> {
-        let mut gradient = sandwich((-4.0 * self.alpha()) as f32, self.x, plan.view(), self.y);
+        let mut gradient = self.change_of_gradient(plan);
         if let Some((linear, alpha)) = &self.solver.linear {
             let weight = (1.0 - alpha) as f32;
             update(&mut gradient, linear, |g, &m| *g += weight * m);
         }
         gradient
+    }
+
+    /// Returns the difference of the gradients between which plans differ by `change`, `-4 alpha D_x T D_y`.
+    fn change_of_gradient(&self, change: &Array2<f32>) -> Array2<f32> {
+        sandwich((-4.0 * self.alpha()) as f32, self.x, change.view(), self.y)
     }
 
     /// Returns `(1 - alpha) <M, T>`.
@@ -214,51 +225,66 @@ impl GromovProblem<'_> {
         share > 0.0 && from - to < share * to.abs()
     }
 
+    /// Solves the linear problem of conditional gradient. Returns `None`, with the reason in the trial, if it
+    /// was cut short.
+    fn linear_problem(&self, gradient: &Array2<f32>, trial: &mut GromovTrial) -> Result<Option<Array2<f32>>> {
+        let left = self.solver.limits.time.saturating_sub(self.clock.elapsed());
+        let limits = SolverLimits::new(usize::MAX).time(left);
+        let assigns = is_assignment(self.a, self.b);
+        let start = match (&trial.target, &trial.in_order) {
+            // The potentials of other costs are a poor start of the assignment.
+            (Some(target), _) if !assigns || trial.moved < SIMILAR => Start::Plan(target),
+            (None, Some(entries)) if !assigns => Start::InOrder(entries),
+            _ => Start::Costs(None),
+        };
+        let cost = gradient.mapv(f64::from);
+        match solve(cost.view(), self.a, self.b, &limits, start) {
+            Ok(target) if target.stop == StopReason::Converged => {
+                let plan = plan_of(&target.entries, cost.dim());
+                trial.target = Some(target);
+                return Ok(Some(plan));
+            }
+            Ok(target) => trial.stop = Some(target.stop),
+            Err(_) if self.clock.elapsed() >= self.solver.limits.time => trial.stop = Some(StopReason::Time),
+            Err(error) => return Err(error),
+        }
+        Ok(None)
+    }
+
     fn conditional_gradient(&self, trial: &mut GromovTrial, pause: usize) -> Result<()> {
         let limits = &self.solver.limits;
         let mut gradient = self.gradient(&trial.plan);
         let quadratic = 0.5 * (dot(&gradient, &trial.plan) + self.linear_part(&trial.plan));
         let mut objectives = vec![self.constant + quadratic];
         while trial.stop.is_none() && trial.iterations < pause {
-            let cost = gradient.mapv(f64::from);
-            let left = limits.time.saturating_sub(self.clock.elapsed());
-            let limit = SolverLimits::new(usize::MAX).time(left);
-            let start = match (&trial.target, &trial.in_order) {
-                (Some(target), _) => Start::Plan(target),
-                (None, Some(entries)) => Start::InOrder(entries),
-                (None, None) => Start::Costs(None),
-            };
-            let target = match solve(cost.view(), self.a, self.b, &limit, start) {
-                Ok(target) if target.stop == StopReason::Converged => {
-                    trial.target.insert(target).plan().mapv(|p| p as f32)
+            let target = match &trial.in_order {
+                // The gradient at the product plan is rounded, and rounded costs have another optimum.
+                Some(entries) if trial.iterations == 0 && self.solver.linear.is_none() => {
+                    plan_of(entries, trial.plan.dim())
                 }
-                // The inner solve was cut short: keep the previous plan.
-                Ok(target) => {
-                    trial.stop = Some(target.stop);
-                    break;
-                }
-                Err(_) if self.clock.elapsed() >= limits.time => {
-                    trial.stop = Some(StopReason::Time);
-                    break;
-                }
-                Err(error) => return Err(error),
+                _ => match self.linear_problem(&gradient, trial)? {
+                    Some(target) => target,
+                    None => break,
+                },
             };
             let direction = &target - &trial.plan;
             let slope = dot(&gradient, &direction);
-            // Along the direction the objective is `value + slope t + bend t^2`.
-            let beyond = self.gradient(&target);
-            let bend = 0.5 * (dot(&beyond, &direction) - slope);
+            // Along the direction the objective is `value + slope t + bend t^2`, and the gradient is affine.
+            let change = match trial.iterations {
+                0 => self.gradient(&target) - &gradient,
+                _ => self.change_of_gradient(&direction),
+            };
+            let bend = 0.5 * dot(&change, &direction);
             let step = if bend > 0.0 {
                 (-slope / (2.0 * bend)).clamp(0.0, 1.0)
             } else {
                 f64::from(slope + bend < 0.0)
             };
-            let moved = step * distance(&target, &trial.plan);
+            trial.moved = step * distance(&target, &trial.plan);
             update(&mut trial.plan, &direction, |p, &d| *p += step as f32 * d);
-            // The gradient is affine in the plan.
-            update(&mut gradient, &beyond, |g, &to| *g += step as f32 * (to - *g));
+            update(&mut gradient, &change, |g, &change| *g += step as f32 * change);
             trial.iterations += 1;
-            trial.stop = limits.stop(trial.iterations, self.clock, moved, self.solver.tolerance);
+            trial.stop = limits.stop(trial.iterations, self.clock, trial.moved, self.solver.tolerance);
             objectives.push(objectives[objectives.len() - 1] + step * (slope + step * bend));
             trial.stop = trial.stop.or_else(|| self.is_flat(&objectives).then_some(StopReason::Flat));
         }
@@ -267,6 +293,13 @@ impl GromovProblem<'_> {
         trial.marginal_error = off(rows, self.a) + off(columns, self.b);
         Ok(())
     }
+}
+
+/// Returns the plan with the given entries.
+pub(super) fn plan_of(entries: &[PlanEntry], shape: (usize, usize)) -> Array2<f32> {
+    let mut plan = Array2::zeros(shape);
+    entries.iter().for_each(|entry| plan[[entry.source, entry.target]] += entry.mass as f32);
+    plan
 }
 
 pub(super) fn inner(x: &[f64], y: &[f64]) -> f64 {

@@ -92,9 +92,9 @@ impl GromovWasserstein {
         self
     }
 
-    /// Sets the number of starts, of which the best result is kept: first the product plan, then the plans
-    /// that match points by their mean distances in ascending and in descending order, then four that match
-    /// the two leading principal coordinates with either sign, then random plans from a fixed seed.
+    /// Sets the number of starts, of which the best result is kept: first the product plan, then the plan
+    /// that matches points by their mean distances, one side in descending order, then four that match the
+    /// two leading principal coordinates with either sign, then random plans from a fixed seed.
     ///
     /// Every start runs for five iterations; the first one and the best three others that lead to different
     /// plans are continued.

@@ -5,13 +5,16 @@
 //! method needs, therefore costs `O(n^2 d)` instead of `O(n^3)` (Peyré et al. 2016; Scetbon et al. 2022,
 //! arXiv 2106.01128).
 
-use ndarray::{Array2, ArrayView2, Zip};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, Zip};
 use rayon::prelude::*;
 
 use super::factors::DistanceFactors;
 use super::product::product;
 use crate::tasks::tasks;
 use crate::{Cost, Error, Result, cost::finite};
+
+/// Sums of rows take less time than a product if at most one entry in this many is not zero.
+const SPARSE: usize = 8;
 
 /// A cloud described by the symmetric matrix `D[n, n]` of the distances between its points.
 ///
@@ -99,8 +102,7 @@ impl Space {
 
     /// Returns the largest distance, or for points up to four times as much.
     pub(super) fn size_of_distances(&self) -> f32 {
-        let largest =
-            |values: ndarray::ArrayView1<'_, f32>| values.iter().fold(0.0_f32, |top, v| top.max(v.abs()));
+        let largest = |values: ArrayView1<'_, f32>| values.iter().fold(0.0_f32, |top, v| top.max(v.abs()));
         match &self.form {
             SpaceForm::Matrix(d, _) => d.rows().into_iter().map(largest).fold(0.0, f32::max),
             // A squared distance is at most four times the larger squared norm.
@@ -191,10 +193,11 @@ impl Space {
     }
 }
 
-/// Returns `factor * D_x T D_y` for a plan `T[n, m]`, multiplied in the cheapest order.
+/// Returns `factor * D_x T D_y` for a plan `T[n, m]` or a difference of plans, multiplied in the cheapest
+/// order. Rows of zeros and zeros in few entries cost nothing.
 pub(super) fn sandwich(factor: f32, x: &Space, plan: ArrayView2<'_, f32>, y: &Space) -> Array2<f32> {
-    match (x.factors(), &y.form) {
-        (Some(f), _) if f.rank() < y.rank() => {
+    match (&x.form, &y.form) {
+        (SpaceForm::Matrix(_, Some(f)) | SpaceForm::Points(f, ..), _) if f.rank() < y.rank() => {
             let inner = y.times(product(1.0, plan.t(), f.left.view()).view());
             product(factor, f.right.view(), inner.t())
         }
@@ -202,8 +205,37 @@ pub(super) fn sandwich(factor: f32, x: &Space, plan: ArrayView2<'_, f32>, y: &Sp
             let inner = x.times(product(1.0, plan, g.left.view()).view());
             product(factor, inner.view(), g.right.t())
         }
+        (SpaceForm::Matrix(d, None), SpaceForm::Matrix(e, None)) => {
+            let full = |row: &ArrayView1<'_, f32>| row.iter().any(|&p| p != 0.0);
+            let rows: Vec<usize> =
+                plan.rows().into_iter().enumerate().filter(|(_, row)| full(row)).map(|(i, _)| i).collect();
+            let inner = times_rows(plan, &rows, e);
+            match rows.len() == plan.nrows() {
+                true => product(factor, d.view(), inner.view()),
+                // D is symmetric: its rows are its columns.
+                false => product(factor, d.select(Axis(0), &rows).t(), inner.view()),
+            }
+        }
         (_, SpaceForm::Matrix(e, None)) => product(factor, x.times(plan).view(), e.view()),
     }
+}
+
+/// Returns the chosen rows of `T D`, by sums of rows of D if T has few entries.
+fn times_rows(plan: ArrayView2<'_, f32>, rows: &[usize], d: &Array2<f32>) -> Array2<f32> {
+    let entries = plan.iter().filter(|&&p| p != 0.0).count();
+    if entries * SPARSE > rows.len() * plan.ncols() {
+        return match rows.len() == plan.nrows() {
+            true => product(1.0, plan, d.view()),
+            false => product(1.0, plan.select(Axis(0), rows).view(), d.view()),
+        };
+    }
+    let mut inner = Array2::zeros((rows.len(), d.ncols()));
+    for (&i, mut sum) in rows.iter().zip(inner.rows_mut()) {
+        for (&mass, row) in plan.row(i).iter().zip(d.rows()).filter(|(mass, _)| **mass != 0.0) {
+            sum.scaled_add(mass, &row);
+        }
+    }
+    inner
 }
 
 /// Returns `<D_x T D_y, T>`, using the given matrices where the spaces were made from matrices.

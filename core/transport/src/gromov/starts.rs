@@ -6,15 +6,16 @@
 
 use ndarray::{Array2, ArrayView2};
 
+use super::problem::plan_of;
 use super::product::unit_hash;
 use super::space::Space;
 use crate::exact::{PlanEntry, in_order};
 use crate::rounding::rounded;
 use crate::{Cost, Result, Sinkhorn};
 
-/// Starts that depend on the spaces: the product plan, two by mean distances, four by signs of the two
+/// Starts that depend on the spaces: the product plan, one by mean distances, four by signs of the two
 /// leading coordinates. All later ones are random.
-pub const DELIBERATE_STARTS: usize = 7;
+pub const DELIBERATE_STARTS: usize = 6;
 /// Vectors of the subspace iteration: the leading coordinates, and two more, which speed it up.
 const VECTORS: usize = 4;
 const STEPS: usize = 30;
@@ -34,7 +35,7 @@ pub(super) struct Starts<'p> {
 impl<'p> Starts<'p> {
     /// Prepares the first `count` starts.
     pub fn new(x: &Space, y: &Space, a: &'p [f64], b: &'p [f64], count: usize) -> Self {
-        let coordinates = (count > 3).then(|| [leading(x), leading(y)]);
+        let coordinates = (count > 2).then(|| [leading(x), leading(y)]);
         Self { a, b, means: [x.moments(a).0, y.moments(b).0], coordinates }
     }
 
@@ -55,15 +56,10 @@ impl<'p> Starts<'p> {
         let (n, m) = (self.a.len(), self.b.len());
         match (k, &self.coordinates) {
             (0, _) => Ok(Array2::from_shape_fn((n, m), |(i, j)| (self.a[i] * self.b[j]) as f32)),
-            (1 | 2, _) => {
-                let mut plan = Array2::zeros((n, m));
-                self.by_means(if k == 1 { 1.0 } else { -1.0 })
-                    .iter()
-                    .for_each(|entry| plan[[entry.source, entry.target]] += entry.mass as f32);
-                Ok(plan)
-            }
-            (3..DELIBERATE_STARTS, Some([x, y])) => {
-                let sign = |bit: usize| if (k - 3) >> bit & 1 == 0 { 1.0 } else { -1.0 };
+            // In ascending order of the mean distances is where the product plan leads to.
+            (1, _) => Ok(plan_of(&self.by_means(-1.0), (n, m))),
+            (2..DELIBERATE_STARTS, Some([x, y])) => {
+                let sign = |bit: usize| if (k - 2) >> bit & 1 == 0 { 1.0 } else { -1.0 };
                 let turned = y * &ndarray::array![sign(0), sign(1)];
                 let cost = Cost::squared_euclidean(x.view(), turned.view())?;
                 // Without any spread there is nothing to match.

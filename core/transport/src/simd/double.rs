@@ -9,6 +9,15 @@ dispatch! {
     min_reduced = min_reduced_body(row: &[f64], v: &[f64]) -> f64
 }
 dispatch! {
+    /// Returns the two smallest of `row[j] - v[j]`; infinity for those that there are not.
+    two_least = two_least_body(row: &[f64], v: &[f64]) -> (f64, f64)
+}
+dispatch! {
+    /// Adds the places where `row[j] - v[j] + shift` is below `keys[j]` and at most `most`.
+    places_below = places_below_body(row: &[f64], v: &[f64], keys: &[f64], shift: f64, most: f64,
+        places: &mut Vec<u32>)
+}
+dispatch! {
     /// Returns the minimum and the maximum.
     range = range_body(values: &[f64]) -> (f64, f64)
 }
@@ -37,6 +46,49 @@ fn min_reduced_body<const FMA: bool>(row: &[f64], v: &[f64]) -> f64 {
     }
     let rest = row_rest.iter().zip(v_rest).map(|(x, v)| x - v).fold(f64::INFINITY, f64::min);
     low.into_iter().fold(rest, f64::min)
+}
+
+#[inline(always)]
+fn two_least_body<const FMA: bool>(row: &[f64], v: &[f64]) -> (f64, f64) {
+    let ((row, row_rest), (v, v_rest)) = (row.as_chunks::<LANES>(), v.as_chunks::<LANES>());
+    let (mut first, mut second) = ([f64::INFINITY; LANES], [f64::INFINITY; LANES]);
+    let add = |x: f64, first: &mut f64, second: &mut f64| {
+        let larger = if x < *first { *first } else { x };
+        *first = if x < *first { x } else { *first };
+        *second = if larger < *second { larger } else { *second };
+    };
+    for (row, v) in row.iter().zip(v) {
+        for l in 0..LANES {
+            add(row[l] - v[l], &mut first[l], &mut second[l]);
+        }
+    }
+    let (mut least, mut next) = (f64::INFINITY, f64::INFINITY);
+    let rest = row_rest.iter().zip(v_rest).map(|(x, v)| x - v);
+    first.into_iter().chain(second).chain(rest).for_each(|x| add(x, &mut least, &mut next));
+    (least, next)
+}
+
+#[inline(always)]
+fn places_below_body<const FMA: bool>(
+    row: &[f64],
+    v: &[f64],
+    keys: &[f64],
+    shift: f64,
+    most: f64,
+    places: &mut Vec<u32>,
+) {
+    const BLOCK: usize = 8;
+    let blocks = row.chunks(BLOCK).zip(v.chunks(BLOCK)).zip(keys.chunks(BLOCK));
+    for (block, ((row, v), keys)) in blocks.enumerate() {
+        let is_below = |l: usize| {
+            let key = row[l] - v[l] + shift;
+            (key < keys[l]) & (key <= most)
+        };
+        let full = row.len() == BLOCK && v.len() == BLOCK && keys.len() == BLOCK;
+        if !full || (0..BLOCK).fold(false, |any, l| any | is_below(l)) {
+            places.extend((0..row.len()).filter(|&l| is_below(l)).map(|l| (BLOCK * block + l) as u32));
+        }
+    }
 }
 
 #[inline(always)]

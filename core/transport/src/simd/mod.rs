@@ -41,7 +41,7 @@ macro_rules! dispatch {
 
 mod double;
 
-pub(crate) use double::{magnitudes, min_reduced, range, wide_distance, wide_dot};
+pub(crate) use double::{magnitudes, min_reduced, places_below, range, two_least, wide_distance, wide_dot};
 
 #[cfg(target_arch = "x86_64")]
 enum InstructionSet {

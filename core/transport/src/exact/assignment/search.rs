@@ -3,6 +3,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
+use crate::simd;
+
 /// Marks an unassigned row or column.
 pub(super) const FREE: usize = usize::MAX;
 /// Columns that are kept of a row at first, and the factor by which their number grows.
@@ -105,6 +107,7 @@ pub(super) struct PathSearch {
     shifts: Vec<f64>,
     /// Scratch memory.
     reduced: Vec<f64>,
+    places: Vec<u32>,
 }
 
 impl PathSearch {
@@ -120,6 +123,7 @@ impl PathSearch {
             nearest: f64::INFINITY,
             shifts: vec![0.0; n],
             reduced: Vec::new(),
+            places: Vec::new(),
         }
     }
 
@@ -201,9 +205,12 @@ impl PathSearch {
         let columns = std::mem::replace(&mut self.columns[i], Columns::All);
         match &columns {
             Columns::All => {
-                for (j, cost) in row.iter().enumerate() {
-                    self.lower(j, cost - v[j] + shift, i, row_of);
+                let mut places = std::mem::take(&mut self.places);
+                simd::places_below(row, v, &self.keys, shift, self.nearest, &mut places);
+                for j in places.drain(..).map(|j| j as usize) {
+                    self.lower(j, row[j] - v[j] + shift, i, row_of);
                 }
+                self.places = places;
             }
             Columns::Nearest { kept, bound, .. } => {
                 for column in kept {
